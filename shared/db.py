@@ -1,0 +1,145 @@
+"""PostgreSQL: reads and writes are different types, each is one transaction, and nobody waits for ever for a row.
+
+All SQL runs through asyncpg; SQLAlchemy only declares the tables, for Alembic (docs/decisions/0003-sql.md).
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, Protocol, cast
+
+import asyncpg
+import structlog
+
+log = structlog.get_logger(__name__)
+
+BLOCKED_S = 5  # a transaction that has waited this long for a row terminates whoever holds it; no statement of ours may take as long
+IDLE_ROOT_S = BLOCKED_S - 1  # the holder must not have moved for this long: a healthy transaction ahead of us is left alone
+SESSION = {
+    "timezone": "UTC",
+    # a process stopped by SIGSTOP in the middle of a transaction must not keep its rows
+    "idle_in_transaction_session_timeout": "5000",
+    "lock_timeout": "15000",  # backstop: the 5 s rule acts first
+}
+CONNECT_S = 5
+COMMAND_S = 30
+
+# Everything by which asyncpg says "the server is gone". InternalClientError is no subclass of the others (asyncpg issue #1069).
+LOST: tuple[type[BaseException], ...] = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TooManyConnectionsError,
+)
+
+
+class Read(Protocol):
+    """A transaction that can only look."""
+
+    async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]: ...
+    async def fetchrow(self, query: str, *args: object) -> asyncpg.Record | None: ...
+    async def fetchval(self, query: str, *args: object) -> Any: ...
+
+
+class Write(Read, Protocol):
+    """A transaction that can change something; whoever opened it commits it."""
+
+    async def execute(self, query: str, *args: object) -> str: ...
+    async def executemany(self, command: str, args: Iterable[Sequence[object]]) -> None: ...
+    async def copy_records_to_table(self, table_name: str, *, records: Iterable[Sequence[object]], columns: Sequence[str]) -> str: ...
+    def get_server_pid(self) -> int: ...
+
+
+class Database:
+    """One pool of connections to one database.
+
+    `dsn` is a libpq URL. `open()` fails within CONNECT_S seconds if the server does not answer.
+    """
+
+    def __init__(self, dsn: str, *, max_size: int = 8, application_name: str = "tongcun") -> None:
+        self.dsn = dsn
+        self._max_size = max_size
+        self._settings = SESSION | {"application_name": application_name}
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def open(self) -> "Database":
+        self._pool = await asyncpg.create_pool(
+            self.dsn,
+            min_size=1,
+            max_size=self._max_size,
+            timeout=CONNECT_S,
+            command_timeout=COMMAND_S,
+            server_settings=self._settings,
+        )
+        return self
+
+    async def close(self) -> None:
+        if self._pool:
+            try:
+                await asyncio.wait_for(self._pool.close(), 5)
+            except LOST:
+                self._pool.terminate()
+            self._pool = None
+
+    @property
+    def pool(self) -> "asyncpg.Pool[asyncpg.Record]":
+        if self._pool is None:
+            raise asyncpg.InterfaceError("the database is not open")
+        return self._pool
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[Read]:
+        """One snapshot for all that a GET shows: REPEATABLE READ, READ ONLY."""
+        async with self.pool.acquire(timeout=CONNECT_S) as pg, pg.transaction(isolation="repeatable_read", readonly=True):
+            yield cast(Read, pg)
+
+    @contextlib.asynccontextmanager
+    async def write(self) -> AsyncIterator[Write]:
+        """One READ COMMITTED transaction; it commits when the block ends and rolls back when it raises."""
+        async with self.pool.acquire(timeout=CONNECT_S) as pg, pg.transaction():
+            yield cast(Write, pg)
+
+    @contextlib.asynccontextmanager
+    async def unblocked(self, tx: Write) -> AsyncIterator[None]:
+        """Around a statement that may wait for a row: after BLOCKED_S seconds, terminate the root of the queue.
+
+        A process stopped inside a COPY keeps its locks beyond every time-out of PostgreSQL. Only a session of our own role, that
+        waits for no lock itself and has not moved for IDLE_ROOT_S seconds, is terminated (design: the numbered log, "Blocked").
+        """
+        watcher = asyncio.create_task(self._watch(tx.get_server_pid()))
+        try:
+            yield
+        finally:
+            watcher.cancel()
+
+    async def _watch(self, pid: int) -> None:
+        while True:
+            await asyncio.sleep(BLOCKED_S)
+            with contextlib.suppress(*LOST, asyncpg.PostgresError):  # if we cannot look, lock_timeout ends the wait
+                other = await asyncpg.connect(self.dsn, timeout=CONNECT_S, command_timeout=CONNECT_S)
+                try:
+                    gone = await other.fetch(TERMINATE_ROOT, pid, float(IDLE_ROOT_S))
+                finally:
+                    other.terminate()
+                log.warning("database.blocked", waiting_pid=pid, waited_s=BLOCKED_S, terminated=[r["pid"] for r in gone])
+
+
+# Whoever is at the root of the queue of locks before session $1, and has not moved for $2 seconds.
+TERMINATE_ROOT = """
+with recursive blocker(pid) as (
+    select unnest(pg_blocking_pids($1))
+    union
+    select unnest(pg_blocking_pids(pid)) from blocker
+)
+select pid, pg_terminate_backend(pid)
+from blocker join pg_stat_activity using (pid)
+where cardinality(pg_blocking_pids(pid)) = 0
+  and usename = current_user
+  and clock_timestamp() - state_change > make_interval(secs => $2)
+"""
