@@ -107,12 +107,11 @@ class Directory:
                 self.operators[record.operator_id] = record
             case Station():
                 old = self.stations.get(record.station_id)
-                for site in sites_of(old) if old else ():
-                    self._sites[site] = [claim for claim in self._sites[site] if claim[2] != record.station_id]
+                for known in sites_of(old) if old else ():
+                    self._sites[known] = [claim for claim in self._sites[known] if claim[2] != record.station_id]
                 self.stations[record.station_id] = record
                 for alias in record.aliases:
-                    site = site_id(alias.namespace, alias.site_code, alias.site_name)
-                    if site:
+                    if site := site_id(alias.namespace, alias.site_code, alias.site_name):
                         self._sites.setdefault(site, []).append((alias.valid_from, alias.valid_to, record.station_id))
 
     def station_at(self, site: bytes | None, moment: datetime) -> str | None:
