@@ -25,7 +25,7 @@ CONNECT_S = 5
 COMMAND_S = 30
 
 # Everything by which asyncpg says "the server is gone". InternalClientError is no subclass of the others (asyncpg issue #1069).
-LOST: tuple[type[BaseException], ...] = (
+LOST: tuple[type[Exception], ...] = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,

@@ -1,0 +1,339 @@
+"""What the three APIs have in common: the application, answers, lists, limits. `api.md` §1 is the contract."""
+
+import base64
+import binascii
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+import structlog
+from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, PlainSerializer
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared import docs, telemetry
+from shared.calendar import SHANGHAI, rfc3339
+from shared.db import LOST
+from shared.problems import FieldError, Problem, invalid, render, unavailable
+
+log = structlog.get_logger(__name__)
+
+MAX_LIMIT = 1000
+DEFAULT_LIMIT = 100
+MAX_CURSOR_BYTES = 2048
+MAX_FILTER_VALUES = 100
+CONTROL = frozenset(map(chr, [*range(0x20), 0x7F, *range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
+
+Check = Callable[[], Awaitable[None]]  # raises, with a sentence for the operator, when the process is not ready
+
+
+# values of requests and answers
+def _shown(at: datetime) -> str:
+    return rfc3339(at)
+
+
+def _space_is_plus(value: object) -> object:
+    """A `+08:00` in a query that was not percent-encoded arrives as a space."""
+    return value.replace(" ", "+") if isinstance(value, str) and value[-6:-5] == " " else value
+
+
+def _safe(text: str) -> str:
+    if not CONTROL.isdisjoint(text):
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_space_is_plus), PlainSerializer(_shown, return_type=str)]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="items a page")]
+CursorParam = Annotated[str | None, Query(max_length=MAX_CURSOR_BYTES, description="`next_cursor` of the page before; pins its revision")]
+
+
+def SafeText(max_length: int, min_length: int = 1) -> Any:
+    """Text without NUL, control or bidirectional characters, bounded."""
+    return Annotated[str, Field(min_length=min_length, max_length=max_length), AfterValidator(_safe)]
+
+
+class AsOf(BaseModel):
+    """As of when an answer is true; a field that the answering service has no use for is null (`api.md` §1)."""
+
+    valid_at: Instant | None = None
+    known_at: Instant | None = None
+    watermark: Instant | None = None
+    revision: int | None = None
+    registry_revision: int | None = None
+    pending_reassessments: int | None = None
+
+
+def parse_many(text: str | None) -> list[str] | None:
+    """Several values of one filter, comma-separated; None: no filter."""
+    if text is None:
+        return None
+    values = [v for v in (part.strip() for part in text.split(",")) if v]
+    if len(values) > MAX_FILTER_VALUES:
+        raise invalid(
+            "#query", "too_many", f"一个条件最多 {MAX_FILTER_VALUES} 个值。", f"A filter takes at most {MAX_FILTER_VALUES} values."
+        )
+    return values
+
+
+def encode_cursor(state: Mapping[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(state, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def decode_cursor(text: str) -> dict[str, Any]:
+    """The state of an opaque cursor; 422 for what we never issued."""
+    try:
+        state = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (binascii.Error, ValueError, RecursionError):
+        state = None
+    if not isinstance(state, dict):
+        raise invalid(
+            "#query/cursor", "cursor.invalid", "游标无效，请从第一页重新开始。", "This cursor is not ours: begin with the first page."
+        )
+    return state
+
+
+def next_link(request: Request, cursor: str | None) -> dict[str, str]:
+    """RFC 8288 `Link: rel="next"`."""
+    return {"Link": f'<{request.url.include_query_params(cursor=cursor)}>; rel="next"'} if cursor else {}
+
+
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """The exact bytes of a body, counted while they arrive; 413 beyond the limit."""
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit_bytes:
+            raise too_large(limit_bytes)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def too_large(limit_bytes: int) -> Problem:
+    return Problem(
+        413,
+        "body.too_large",
+        f"请求体超过 {limit_bytes} 字节，请分批发送。",
+        f"The body is larger than {limit_bytes} bytes: send it in parts.",
+    )
+
+
+# answers
+def _encodable(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _in_shanghai(value: Any) -> Any:
+    """Datetimes of plain dicts as +08:00 (pydantic models and structs of ours carry their own form)."""
+    if isinstance(value, datetime):
+        return value.astimezone(SHANGHAI)
+    if isinstance(value, dict):
+        return {k: _in_shanghai(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_shanghai(v) for v in value]
+    return value
+
+
+def reply(request: Request, body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON; on a GET with a weak ETag over the body without `as_of`, and 304 where the client has it."""
+    plain = (
+        body.model_dump(mode="json")
+        if isinstance(body, BaseModel)
+        else _in_shanghai(msgspec.to_builtins(body, builtin_types=(datetime,), enc_hook=_encodable))
+    )
+    content = msgspec.json.encode(plain)
+    sent = dict(headers or {})
+    if request.method in ("GET", "HEAD"):
+        tagged = {k: v for k, v in plain.items() if k != "as_of"} if isinstance(plain, dict) else plain
+        etag = f'W/"{hashlib.sha256(msgspec.json.encode(tagged)).hexdigest()[:32]}"'
+        sent |= {"ETag": etag, "Cache-Control": "private, no-cache"}
+        if etag in (t.strip() for t in request.headers.get("if-none-match", "").split(",")):
+            return Response(None, 304, sent)
+    return Response(content, status, sent, "application/json")
+
+
+# the application
+def create_app(
+    *,
+    service: str,
+    title: str,
+    description: str,
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
+    routers: Sequence[APIRouter],
+    checks: Mapping[str, Check],
+    max_body_bytes: int,
+) -> FastAPI:
+    """One service's API: its routers, and what every service answers (`/`, health, metrics, docs, problem details)."""
+    app = FastAPI(title=title, description=description, version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    for router in routers:
+        app.include_router(router)
+    app.include_router(_common(service, title, checks))
+    app.add_middleware(_Observe, max_body_bytes=max_body_bytes)
+    _handlers(app, max_body_bytes)
+    return app
+
+
+def _common(service: str, title: str, checks: Mapping[str, Check]) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/")
+    async def root(request: Request) -> Response:
+        links = {"docs": "/docs", "openapi": "/openapi.json", "live": "/livez", "ready": "/readyz", "metrics": "/metrics"}
+        return reply(request, {"service": service, "title": title, "links": links})
+
+    @router.get("/livez")
+    async def livez(request: Request) -> Response:
+        return reply(request, {"status": "ok"})
+
+    @router.get("/readyz")
+    async def readyz(request: Request) -> Response:
+        found = {name: await _run(check) for name, check in checks.items()}
+        ready = all(v == "ok" for v in found.values())
+        return reply(request, {"status": "ok" if ready else "unready", "checks": found}, status=200 if ready else 503)
+
+    @router.get("/metrics")
+    async def metrics() -> Response:
+        return telemetry.exposition()
+
+    @router.get("/docs")
+    async def documentation(request: Request) -> Response:
+        return docs.page(request.app.openapi())
+
+    return router
+
+
+async def _run(check: Check) -> str:
+    try:
+        await check()
+    except LOST as e:
+        return f"unreachable ({type(e).__name__})"
+    except Exception as e:  # a check says in its exception what is not ready
+        return str(e) or type(e).__name__
+    return "ok"
+
+
+def _handlers(app: FastAPI, max_body_bytes: int) -> None:
+    @app.exception_handler(Problem)
+    async def _problem(request: Request, problem: Problem) -> Response:
+        return render(request, problem)
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, e: HTTPException) -> Response:
+        return render(request, _of_framework(e, max_body_bytes))
+
+    @app.exception_handler(RequestValidationError)
+    async def _validation(request: Request, e: RequestValidationError) -> Response:
+        return render(request, _of_validation(e))
+
+    for lost in LOST:
+
+        @app.exception_handler(lost)
+        async def _lost(request: Request, e: Exception) -> Response:
+            log.warning("http.database_lost", error=type(e).__name__)
+            return render(
+                request,
+                unavailable(
+                    "database.unavailable",
+                    "数据库暂时不可用，请稍后重试；本次未存储任何内容。",
+                    "The database does not answer: retry later.",
+                ),
+            )
+
+    @app.exception_handler(Exception)
+    async def _bug(request: Request, e: Exception) -> Response:
+        log.error("http.error", error=type(e).__name__, trace_id=request.state.trace_id, exc_info=e)
+        return render(
+            request, Problem(500, "internal", "内部错误，请把 trace_id 告诉运维人员。", "An error of ours: tell the operator the trace_id.")
+        )
+
+
+def _of_framework(e: HTTPException, max_body_bytes: int) -> Problem:
+    match e.status_code:
+        case 404:
+            return Problem(404, "not_found", "没有这个地址。", "There is nothing at this address.", headers=e.headers or {})
+        case 405:
+            return Problem(
+                405, "method_not_allowed", "此地址不支持这种请求方法。", "This address does not take that method.", headers=e.headers or {}
+            )
+        case 413:
+            return too_large(max_body_bytes)
+        case status:
+            return Problem(status, "request.refused", "请求无法处理。", str(e.detail), headers=e.headers or {})
+
+
+def _of_validation(e: RequestValidationError) -> Problem:
+    errors = e.errors()[:20]
+    if any(error["type"] == "json_invalid" for error in errors):
+        return Problem(400, "json.invalid", "请求体不是有效的 JSON。", "The body is not valid JSON.")
+    found = [FieldError(_pointer(x["loc"]), x["type"], f"{x['msg']}", x["msg"]) for x in errors]
+    return Problem(422, "request.invalid", "请求内容有误，请按 errors 修改。", "The request is not valid; see errors.", found)
+
+
+def _pointer(loc: Sequence[Any]) -> str:
+    if not loc:
+        return ""
+    where, *rest = [str(part).replace("~", "~0").replace("/", "~1") for part in loc]
+    return "/" + "/".join(rest) if where == "body" else "#" + "/".join([where, *rest])
+
+
+def _limited(scope: Scope, receive: Receive, limit_bytes: int) -> Receive:
+    """413 as soon as a body is, or says that it will be, larger than the limit (Starlette's own limiter answers in plain text)."""
+    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    size = int(declared) if declared.isdigit() else 0
+
+    async def counted() -> Message:
+        nonlocal size
+        if size > limit_bytes:
+            raise HTTPException(413)
+        message = await receive()
+        if not declared.isdigit() or declared == b"0":
+            size += len(message.get("body", b""))
+            if size > limit_bytes:
+                raise HTTPException(413)
+        return message
+
+    return counted
+
+
+class _Observe:
+    """Trace id, access log and metrics, by route template; pure ASGI, since BaseHTTPMiddleware cancels its handler on disconnect."""
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self.app = app
+        self.max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        trace_id = uuid.uuid4().hex
+        scope.setdefault("state", {})["trace_id"] = trace_id
+        started, status = time.perf_counter(), 500
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", []), (b"x-content-type-options", b"nosniff")]
+            await send(message)
+
+        try:
+            await self.app(scope, _limited(scope, receive, self.max_body_bytes), observed)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            seconds = time.perf_counter() - started
+            telemetry.HTTP_REQUESTS.labels(scope["method"], route, status).inc()
+            telemetry.HTTP_SECONDS.labels(route).observe(seconds)
+            level = log.error if status >= 500 and status != 503 else log.debug
+            level("http.request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1), trace_id=trace_id)

@@ -1,0 +1,58 @@
+"""Logs, metrics and the one list of metric names.
+
+Logs are one JSON object a line on standard error, with route templates instead of paths: no token, waybill number or name of a
+person is ever logged.
+"""
+
+import logging
+import sys
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.responses import Response
+
+REGISTRY = CollectorRegistry()
+
+HTTP_REQUESTS = Counter(
+    "tongcun_http_requests_total", "Requests by route template and status", ["method", "route", "status"], registry=REGISTRY
+)
+HTTP_SECONDS = Histogram("tongcun_http_request_seconds", "Seconds from request to answer", ["route"], registry=REGISTRY)
+INGEST_PUSHES = Counter("tongcun_ingest_pushes_total", "Pushes by feed and result", ["feed", "result"], registry=REGISTRY)
+INGEST_EVENTS = Counter("tongcun_ingest_events_total", "Events by feed and verdict", ["feed", "verdict"], registry=REGISTRY)
+INGEST_COMMIT = Histogram(
+    "tongcun_ingest_commit_pushes", "Pushes that shared one commit", buckets=(1, 2, 4, 8, 16, 32, 64), registry=REGISTRY
+)
+WORKER_EVENTS = Counter("tongcun_worker_events_total", "Events applied to the books", registry=REGISTRY)
+WORKER_SECONDS = Histogram("tongcun_worker_batch_seconds", "Seconds of one batch transaction", registry=REGISTRY)
+WORKER_KEY_VIOLATIONS = Counter(
+    "tongcun_worker_key_violations_total", "Batches that met evidence which was there: an alarm", registry=REGISTRY
+)
+WORKER_REASSESSED = Counter("tongcun_worker_reassessed_total", "Parcels assessed again after a registry change", registry=REGISTRY)
+REGISTRY_REVISION = Gauge("tongcun_registry_revision_applied", "Registry revision that the books have applied", registry=REGISTRY)
+
+
+def configure(service: str, level: str = "info") -> None:
+    """JSON lines for our own loggers; libraries' warnings go the same way."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(service=service)
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format='{"level": "%(levelname)s", "logger": "%(name)s", "event": "library"}'
+    )
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs every retry of a broker that is away; we report that ourselves
+
+
+def exposition() -> Response:
+    """`GET /metrics`."""
+    return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
