@@ -1,0 +1,209 @@
+"""A policy as values: dated, cited clauses, tiers and tables (services/subsidy/policies/), and the one place that decides by them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from .facts import Facts, FactValue, by_name, context
+
+DOWNLINK = "downlink"
+
+
+class Outcome(StrEnum):
+    PENDING = "pending"  # waits for evidence or a mapping
+    PAYABLE = "payable"
+    HELD = "held"  # waits for a person
+    REFUSED = "refused"
+
+
+class Basis(StrEnum):
+    QUOTED = "quoted"  # the document says so, in these words
+    DERIVED = "derived"  # follows from a quoted text; `how` says in which way
+    ASSUMPTION = "assumption"  # 项目假设，待县发改局确认
+
+
+class Mode(StrEnum):
+    REQUIRE = "require"  # not true refuses the parcel
+    REPORT = "report"  # not true changes nothing and is shown
+
+
+class Result(StrEnum):
+    PASS = "pass"  # noqa: S105 - the result of a clause, no password
+    FAIL = "fail"
+    WOULD_FAIL = "would_fail"
+
+
+class PolicyError(ValueError):
+    """A policy that must not decide. `code` is stable; `pointer` (JSON Pointer), `line` and `clause_id` say where, if it has a place."""
+
+    def __init__(self, code: str, message: str, *, pointer: str = "", line: int | None = None, clause_id: str | None = None) -> None:
+        self.code, self.message, self.pointer, self.line, self.clause_id = code, message, pointer, line, clause_id
+        place = ", ".join(
+            part
+            for part in (f"line {line}" if line else "", f"clause {clause_id}" if clause_id else "", pointer if pointer else "")
+            if part
+        )
+        super().__init__(f"{place}: {message} [{code}]" if place else f"{message} [{code}]")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    document: str  # its number, e.g. 垣发改字〔2023〕30号
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    basis: Basis
+    document: str | None
+    section: str | None
+    quote: str | None
+    how: str | None  # of a derived one: how it follows; of an assumption: what is assumed
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    clause_id: str
+    scheme: str
+    mode: Mode
+    condition: str  # CEL
+    reason_code: str
+    title: Mapping[str, str]  # zh, en: what it asks, as a person would say it
+    citation: Citation
+    reads: tuple[str, ...]  # the facts that the condition names, in the order of the schema
+    program: Any = field(compare=False, repr=False)  # cel ships no types; execute(context) -> bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    rate_id: str
+    scheme: str
+    when: Mapping[str, FactValue]  # level, filed, distance; what is absent is free
+    amount_fen: int
+
+    def matches(self, facts: Facts) -> bool:
+        return all(getattr(facts, name) == value for name, value in self.when.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """On the average: Σ amounts ≤ limit x parcels, over a closed period."""
+
+    scheme: str
+    limit_fen_per_parcel: int
+    citation: Citation
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    policy_version: str
+    county_code: str
+    valid_from: datetime
+    valid_to: datetime  # exclusive
+    rates_status: str  # sample | official
+    sha256: str  # hex, of the bytes of the file
+    documents: tuple[Document, ...]
+    clauses: tuple[Clause, ...]
+    tiers: tuple[Tier, ...]
+    tables: Mapping[str, Mapping[str, str]]
+    ceilings: tuple[Ceiling, ...]
+
+    def covers(self, moment: datetime) -> bool:
+        return self.valid_from <= moment < self.valid_to
+
+    def distance(self, division_code: str) -> str:
+        return self.tables["distance"].get(division_code, "near")
+
+    def clauses_of(self, scheme: str) -> tuple[Clause, ...]:
+        return tuple(c for c in self.clauses if c.scheme == scheme)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a policy says of one assignment of the facts: a row of `decision`, shared by every parcel with these facts."""
+
+    decision_id: bytes  # 16 bytes: of the policy version and the facts
+    policy_version: str
+    facts: Facts
+    outcome: Outcome  # payable, refused or held
+    reason_codes: tuple[str, ...]
+    amount_fen: int  # 0 unless payable
+    rate_id: str | None
+    results: tuple[tuple[str, Result], ...]  # (clause_id, result) in order
+
+
+def decide(policy: Policy, facts: Facts) -> Decision:
+    """docs/rules.md 13, without the operator (who is no fact): clauses in order, then the first tier that matches."""
+    seen = context(facts)
+    judged = [(clause, clause.program.execute(seen)) for clause in policy.clauses_of(DOWNLINK)]
+    results = tuple((c.clause_id, _result(c.mode, ok)) for c, ok in judged)
+    refusals = tuple(c.reason_code for c, ok in judged if not ok and c.mode is Mode.REQUIRE)
+    tier = next((t for t in policy.tiers if t.scheme == DOWNLINK and t.matches(facts)), None)
+    if refusals:
+        outcome, reasons, tier = Outcome.REFUSED, refusals, None
+    elif tier:
+        outcome, reasons = Outcome.PAYABLE, (f"rate.{tier.rate_id}",)
+    else:
+        outcome, reasons = Outcome.HELD, ("policy.no_rate",)
+    return Decision(
+        decision_id=decision_id(policy.policy_version, facts),
+        policy_version=policy.policy_version,
+        facts=facts,
+        outcome=outcome,
+        reason_codes=reasons,
+        amount_fen=tier.amount_fen if tier else 0,
+        rate_id=tier.rate_id if tier else None,
+        results=results,
+    )
+
+
+def decision_id(policy_version: str, facts: Facts) -> bytes:
+    return sha256(msgspec.json.encode([policy_version, by_name(facts)])).digest()[:16]
+
+
+def _result(mode: Mode, ok: bool) -> Result:
+    if ok:
+        return Result.PASS
+    return Result.FAIL if mode is Mode.REQUIRE else Result.WOULD_FAIL
+
+
+class Policies:
+    """The versions in force, of one county, at most one for any moment. Decisions are kept: facts are few, parcels are many."""
+
+    def __init__(self, versions: Iterable[Policy] = ()) -> None:
+        self.versions = tuple(sorted(versions, key=lambda p: p.valid_from))
+        for earlier, later in pairwise(self.versions):
+            if later.valid_from < earlier.valid_to:
+                raise PolicyError(
+                    "policy.validity.overlap",
+                    f"{earlier.policy_version} and {later.policy_version} are both in force from {later.valid_from.isoformat()}; "
+                    "end one before the other begins",
+                )
+        if len(counties := {p.county_code for p in self.versions}) > 1:
+            raise PolicyError("policy.county.mixed", f"the books are one county's, these policies are of {', '.join(sorted(counties))}")
+        self.county_code = self.versions[0].county_code if self.versions else None
+        self.county_prefix = self.county_code[:6] if self.county_code else None
+        self._decided: dict[tuple[str, Facts], Decision] = {}
+        self._by_version = MappingProxyType({p.policy_version: p for p in self.versions})
+
+    def at(self, moment: datetime) -> Policy | None:
+        for policy in self.versions:
+            if policy.valid_from <= moment < policy.valid_to:
+                return policy
+        return None
+
+    def version(self, policy_version: str) -> Policy:
+        return self._by_version[policy_version]
+
+    def decide(self, policy: Policy, facts: Facts) -> Decision:
+        key = policy.policy_version, facts
+        if (known := self._decided.get(key)) is None:
+            known = self._decided[key] = decide(policy, facts)
+        return known
