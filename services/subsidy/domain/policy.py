@@ -65,7 +65,7 @@ class Citation:
     document: str | None
     section: str | None
     quote: str | None
-    how: str | None  # of a derived one: how it follows; of an assumption: what is assumed
+    how: Mapping[str, str] | None  # zh, en: of a derived one, how it follows; of an assumption, what is assumed
 
 
 @dataclass(frozen=True, slots=True)
