@@ -1,0 +1,208 @@
+"""The canonical API, `POST /v1/scans`: the programme's own words, for senders that can speak them (`api.md` §2).
+
+An item that breaks the contract is rejected by itself: the sender must mend it. The body as a whole is decoded in one go; only when
+that fails is each item decoded alone, so that the price of a bad item is paid by whoever sends it.
+"""
+
+import re
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Raw
+
+from services.ingest.brands.base import RawPush, Unparseable
+from services.ingest.domain.items import (
+    DIVISION,
+    MAX_CODE,
+    MAX_DEPTH,
+    MAX_ITEMS,
+    MAX_TEXT,
+    MAX_WEIGHT_G,
+    WAYBILL,
+    Flaw,
+    Item,
+    Unreadable,
+    has_control,
+    implausible,
+    is_personal,
+)
+from shared.calendar import SHANGHAI
+from shared.contracts.scan import CANONICAL, Action, Retracts
+
+_Code = Annotated[str, Meta(min_length=1, max_length=MAX_CODE)]
+_Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
+_Division = Annotated[str, Meta(pattern=DIVISION)]
+_EventId = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")]
+_Time = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})\Z")]
+
+
+class Retraction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    event_id: _EventId | None = None
+    previous_action: Action | None = None
+
+
+class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """One item of `POST /v1/scans`. Absent is null."""
+
+    brand: _Code
+    waybill_no: Annotated[str, Meta(pattern=WAYBILL)]
+    action: Action
+    scanned_at: _Time
+    raw_action: _Code | None = None
+    event_ref: _Code | None = None
+    site_code: _Code | None = None
+    site_name: _Text | None = None
+    origin: _Division | None = None
+    destination: _Division | None = None
+    goods: _Text | None = None
+    order_no: _Code | None = None
+    weight_g: Annotated[int, Meta(ge=0, le=MAX_WEIGHT_G)] | None = None
+    retracts: Retraction | None = None
+
+
+class _Batch(msgspec.Struct, forbid_unknown_fields=True):
+    events: Annotated[list[Event], Meta(max_length=MAX_ITEMS)]
+
+
+class _RawBatch(msgspec.Struct, forbid_unknown_fields=True):
+    events: list[Raw]
+
+
+_decode_batch = msgspec.json.Decoder(_Batch).decode
+_decode_raw = msgspec.json.Decoder(_RawBatch).decode
+_decode_event = msgspec.json.Decoder(Event).decode
+_WHERE = re.compile(r" - at `\$([a-z_.]+)`\Z")
+_MISSING = re.compile(r"missing required field `([a-z_]+)`")
+# Without an escape and without a bidirectional mark (U+200E …, U+2066 …, C1) no string of the body can hold a control character.
+_SUSPICIOUS = re.compile(rb"\\|\x7f|\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
+
+
+def parse(push: RawPush) -> list[Item | Unreadable]:
+    """The items in order. Raises Unparseable when the body as a whole cannot be read."""
+    suspicious = _SUSPICIOUS.search(push.body) is not None
+    try:
+        events: list[Event] | None = _decode_batch(push.body).events
+    except (msgspec.ValidationError, RecursionError):
+        events = None
+    except (msgspec.DecodeError, UnicodeError):
+        raise Unparseable("json.invalid") from None
+    if events is None:
+        return [_alone(push, index, raw) for index, raw in enumerate(_raw_items(push.body))]
+    return [_or_unreadable(push, index, event, suspicious) for index, event in enumerate(events)]
+
+
+def _raw_items(body: bytes) -> list[Raw]:
+    _refuse_deep(body)
+    try:
+        items = _decode_raw(body).events
+    except RecursionError:
+        raise Unparseable("json.too_deep") from None
+    except msgspec.ValidationError:
+        raise Unparseable("body.shape") from None
+    except (msgspec.DecodeError, UnicodeError):
+        raise Unparseable("json.invalid") from None
+    if len(items) > MAX_ITEMS:
+        raise Unparseable("items.too_many")
+    return items
+
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)  # one pass: an unclosed string reaches to the end
+_BRACKET = re.compile(rb"[\[\]{}]")
+
+
+def _refuse_deep(body: bytes) -> None:
+    """Counted before the decoder recurses, over the brackets outside strings."""
+    depth = 0
+    for bracket in _BRACKET.findall(_STRINGS.sub(b"", body)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise Unparseable("json.too_deep")
+
+
+def _alone(push: RawPush, index: int, raw: Raw) -> Item | Unreadable:
+    try:
+        event = _decode_event(raw)
+    except msgspec.ValidationError as e:
+        return _flawed(index, str(e))
+    except (msgspec.DecodeError, UnicodeError):
+        return Unreadable(index, "json.invalid", f"/events/{index}")
+    return _or_unreadable(push, index, event, suspicious=True)
+
+
+def _flawed(index: int, message: str) -> Unreadable:
+    """msgspec's sentence as a code and a pointer; names that a sender chose are not repeated."""
+    at = f"/events/{index}"
+    if missing := _MISSING.search(message):
+        return Unreadable(index, "field.missing", f"{at}/{missing[1]}")
+    where = _WHERE.search(message)
+    pointer = at + where[1].replace(".", "/") if where else at
+    if "unknown field" in message:
+        return Unreadable(index, "field.unknown", pointer)
+    if pointer.endswith("/scanned_at"):
+        return Unreadable(index, "time.unreadable", pointer)
+    return Unreadable(index, "field.invalid" if where else "item.type", pointer)
+
+
+def _or_unreadable(push: RawPush, index: int, event: Event, suspicious: bool) -> Item | Unreadable:
+    try:
+        return _item(push, index, event, suspicious)
+    except Flaw as flaw:
+        return Unreadable(index, flaw.code, f"/events/{index}/{flaw.pointer}")
+
+
+def _item(push: RawPush, index: int, event: Event, suspicious: bool) -> Item:
+    if event.brand not in push.feed.brands:
+        raise Flaw("brand.not_in_feed", "brand")
+    if suspicious:
+        _refuse_control(event)
+    for name, text in (("site_name", event.site_name), ("goods", event.goods)):
+        if text and is_personal(text):
+            raise Flaw("text.personal_data", name)
+    raw = event.raw_action or event.action
+    return Item(
+        index,
+        event.brand,
+        event.waybill_no.upper(),
+        raw,
+        _instant(event.scanned_at, push.received_at),
+        event.site_code,
+        event.site_name,
+        event.action,
+        CANONICAL,
+        (event.event_ref,) if event.event_ref else (raw, event.scanned_at, event.site_code, event.site_name),
+        event.origin,
+        event.destination,
+        event.goods,
+        event.order_no,
+        event.weight_g,
+        _retracts(event),
+        event.action,
+    )
+
+
+def _instant(text: str, received_at: datetime) -> datetime:
+    try:
+        at = datetime.fromisoformat(text).astimezone(SHANGHAI)
+    except (ValueError, OverflowError):
+        raise Flaw("time.unreadable", "scanned_at") from None
+    if implausible(at, received_at):
+        raise Flaw("time.implausible", "scanned_at")
+    return at
+
+
+def _retracts(event: Event) -> Retracts | None:
+    if event.retracts is None:
+        return None
+    if (event.retracts.event_id is None) == (event.retracts.previous_action is None):
+        raise Flaw("retracts.exactly_one", "retracts")
+    return Retracts(event.retracts.event_id, event.retracts.previous_action)
+
+
+_TEXTS = ("raw_action", "event_ref", "site_code", "site_name", "goods", "order_no")
+
+
+def _refuse_control(event: Event) -> None:
+    for name in _TEXTS:
+        if (text := getattr(event, name)) and has_control(text):
+            raise Flaw("text.control_character", name)

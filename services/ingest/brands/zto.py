@@ -1,0 +1,99 @@
+"""ZTO 中通, 轨迹推送 (`msg_type=Traces`): a form with one scan a push (domain facts §1.1, §1.5).
+
+`data` is a JSON text, `data_digest` = B64(MD5raw(data + appSecret)) over exactly that text. Station events (INBOUND,
+HANDOVERSCAN_SIGNED, DEPARTURE_SIGNED) carry no `facilityCode`: their station is a name. Of the document only code, time, facility
+and waybill number are read; couriers, signers, phones and addresses stay in the encrypted inbox.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from services.ingest.brands.base import Ack, BadSignature, Outcome, RawPush, Wire, decode_json, dumps, matches_any, md5_base64, status_of
+from services.ingest.domain.items import MAX_CODE, Item, Unreadable
+from services.ingest.domain.native import Document, action_of, optional, permitted, place, read_each, required, shanghai_time, waybill
+from shared.contracts.scan import Action
+
+BRAND = "zto"
+MAPPING_VERSION = 1
+CODES: Mapping[str, Action] = {
+    "GOT": Action.PICKED_UP,
+    "DEPARTURE": Action.DEPARTED,
+    "ARRIVAL": Action.ARRIVED,
+    "DISPATCH": Action.OUT_FOR_DELIVERY,
+    "INBOUND": Action.STATION_INBOUND,
+    "HANDOVERSCAN_SIGNED": Action.STATION_INBOUND,  # 快件已投递【店】: the station's own receipt, nobody has collected it
+    "DEPARTURE_SIGNED": Action.STATION_PICKUP,  # 签收人凭取货码签收
+    "SIGNED": Action.SIGNED,
+    "RETURN_SCAN": Action.RETURNING,
+    "RETURN_SIGNED": Action.RETURNED,
+    "PROBLEM": Action.DELIVERY_FAILED,
+}
+# RETURN_SCAN is a return or a mere re-addressing; `returnType` or, where that is empty, `returnUpdateType` tells which. Their values
+# are not published: these words say re-addressing, everything else is read as a return, which refuses money until somebody looks.
+READDRESSING = frozenset({"改地址", "改地址件", "修改地址", "改址", "改派", "READDRESS", "CHANGE_ADDRESS"})
+
+SAMPLE = {
+    "billCode": "73100196611386",
+    "action": "INBOUND",
+    "actionTime": "2023-07-14 09:12:03",
+    "facilityName": "上王村便民服务点",
+    "city": "运城市",
+    "desc": "快件已被【上王村便民服务点】代收",
+    "comName": "兔喜生活",
+    "comCode": "1022",
+}
+
+
+def verify(push: RawPush, secrets: Sequence[bytes]) -> str:
+    data = push.field("data").encode()
+    given = push.field("data_digest").replace(" ", "+")  # a `+` that was not percent-encoded arrives as a space
+    if not matches_any(given, [md5_base64(data, secret) for secret in secrets]):
+        raise BadSignature
+    return "digest"
+
+
+def parse(push: RawPush) -> list[Item | Unreadable]:
+    def scan(index: int, document: Document, at: str) -> Item:
+        return _item(push, index, document)
+
+    return read_each([decode_json(push.field("data"))], [""], scan)
+
+
+def _item(push: RawPush, index: int, document: Document) -> Item:
+    permitted(BRAND, push.feed.brands, "")
+    code = required(document, "action", max_length=MAX_CODE)
+    action, raw = action_of(code, CODES), code
+    if code == "RETURN_SCAN":
+        kind = optional(document, "returnType", max_length=MAX_CODE) or optional(document, "returnUpdateType", max_length=MAX_CODE)
+        if kind:  # part of what was sent, since our reading rests on it
+            raw = f"{code}/{kind}"
+            action = Action.DEPARTED if kind in READDRESSING else action
+    sent_at, scanned_at = shanghai_time(document, "actionTime", push.received_at)
+    site_code = optional(document, "facilityCode", max_length=MAX_CODE)
+    site_name = place(optional(document, "facilityName"), "/facilityName")
+    return Item(
+        index=index,
+        brand=BRAND,
+        waybill_no=waybill(document, "billCode"),
+        raw_action=raw,
+        scanned_at=scanned_at,
+        site_code=site_code,
+        site_name=site_name,
+        action=action,
+        mapping_version=MAPPING_VERSION,
+        identity=(raw, sent_at, site_code, site_name),
+    )
+
+
+def acknowledge(outcome: Outcome, message: str) -> Ack:
+    stored = outcome is Outcome.STORED
+    code = {Outcome.STORED: "SYS000", Outcome.FAILED: "FAILED", Outcome.RETRY: "RETRY"}[outcome]
+    body = dumps({"status": stored, "statusCode": code, "message": message, "result": None})
+    return Ack(status_of(outcome), "application/json", body)
+
+
+def sign(payload: Any, secret: bytes) -> Wire:
+    data = dumps(payload)
+    fields = {"data": data, "data_digest": md5_base64(data, secret), "company_id": "tongcun", "msg_type": "Traces"}
+    return Wire(urlencode(fields).encode(), "application/x-www-form-urlencoded")

@@ -1,0 +1,116 @@
+"""What a push says, item by item, once its sender's words are read: a scan, or the reason why it cannot be read."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from shared.contracts.scan import Retracts
+from shared.identity import content, event_id, parcel_key
+
+MAX_ITEMS = 500  # of one push
+MAX_DEPTH = 32  # of JSON
+MAX_WAYBILL = 32
+MAX_CODE = 64
+MAX_TEXT = 200
+MAX_WEIGHT_G = 10_000_000
+WAYBILL = r"^[0-9A-Za-z-]{4,32}\Z"  # a number of no known brand's shape is a warning elsewhere, never a refusal (domain facts §1.10)
+DIVISION = r"^[0-9]{12}\Z"
+EARLIEST_YEAR = 2015  # older than any programme: a clock that was never set
+FUTURE = timedelta(hours=24)  # a scanner's clock may be wrong by a time zone, hardly by more
+
+# NUL ends up nowhere (PostgreSQL refuses it), control and bidirectional characters deceive whoever reads a log or a table.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# A mobile number or an identity card: such a text is somebody's, not a place's, and must not leave the encrypted inbox.
+_PERSONAL = re.compile(r"(?<!\d)(?:1[3-9]\d{9}|\d{17}[\dXx])(?![\dA-Za-z])")
+
+
+class Item(msgspec.Struct, frozen=True, gc=False):
+    """One readable scan. Texts are as sent, the waybill number upper-cased; `scanned_at` has an offset."""
+
+    index: int
+    brand: str
+    waybill_no: str
+    raw_action: str
+    scanned_at: datetime
+    site_code: str | None
+    site_name: str | None
+    action: str
+    mapping_version: int
+    identity: tuple[str | None, ...]
+    origin: str | None = None
+    destination: str | None = None
+    goods: str | None = None
+    order_no: str | None = None
+    weight_g: int | None = None
+    retracts: Retracts | None = None
+    sent_action: str | None = None  # the canonical API's own `action`; null where a table of ours reads `raw_action`
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An item that is no scan. `pointer`: JSON Pointer into the sender's own document."""
+
+    index: int
+    code: str
+    pointer: str
+
+
+class Flaw(Exception):
+    """Why an item cannot be read."""
+
+    def __init__(self, code: str, pointer: str) -> None:
+        super().__init__(code, pointer)
+        self.code, self.pointer = code, pointer
+
+
+class Identified(NamedTuple):
+    """An item with the keys that every service and auditor computes alike."""
+
+    item: Item
+    parcel_key: bytes
+    event_id: UUID
+    content: bytes
+
+
+def identify(item: Item, mode: str, feed: str, namespace: str) -> Identified:
+    key = parcel_key(item.brand, item.waybill_no)
+    retracts = item.retracts
+    return Identified(
+        item,
+        key,
+        event_id(mode, feed, key, item.identity),
+        content(
+            brand=item.brand,
+            waybill_no=item.waybill_no,
+            raw_action=item.raw_action,
+            scanned_at=item.scanned_at.isoformat(),
+            site_namespace=namespace,
+            site_code=item.site_code,
+            site_name=item.site_name,
+            origin=item.origin,
+            destination=item.destination,
+            goods=item.goods,
+            order_no=item.order_no,
+            weight_g=item.weight_g,
+            retracts_event_id=retracts.event_id if retracts else None,
+            retracts_previous_action=retracts.previous_action if retracts else None,
+            sent_action=item.sent_action,
+        ),
+    )
+
+
+def has_control(text: str) -> bool:
+    return _CONTROL.search(text) is not None
+
+
+def is_personal(text: str) -> bool:
+    return _PERSONAL.search(text) is not None
+
+
+def implausible(at: datetime, received_at: datetime) -> bool:
+    """A scan from tomorrow or from before the programme: kept aside, since its day would decide a month's money."""
+    return at.year < EARLIEST_YEAR or at - received_at > FUTURE

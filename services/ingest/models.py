@@ -1,0 +1,132 @@
+"""Tables of ingest, for Alembic; every statement stands in repository.py.
+
+Insert-only for the app role, but for a feed's mode, a secret's retirement and the log's cursors.
+"""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+
+from shared.log import writer_tables
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "pk": "%(table_name)s_pkey",
+    }
+)
+writer_tables(metadata)
+
+feed = Table(
+    "feed",
+    metadata,
+    Column("feed", Text, primary_key=True),
+    Column("format", Text, nullable=False),
+    Column("brands", ARRAY(Text), nullable=False),
+    Column("site_namespace", Text),
+    Column("mode", Text, nullable=False),
+    Column("silence_after_s", Integer, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    CheckConstraint("mode IN ('sandbox', 'live', 'paused')", name="mode"),
+)
+
+# Several secrets of a feed live at once while its sender changes over.
+feed_secret = Table(
+    "feed_secret",
+    metadata,
+    Column("secret_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("feed", Text, ForeignKey("feed.feed"), nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("ciphertext", LargeBinary, nullable=False),  # bound to the feed's name
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("retires_at", DateTime(timezone=True)),  # null: the newest
+)
+Index(None, feed_secret.c.feed)
+
+# One row a push: what came, what was decided on each of its items, and the counts that completeness adds up.
+push = Table(
+    "push",
+    metadata,
+    Column("receipt_id", Text, primary_key=True),
+    Column("feed", Text, ForeignKey("feed.feed"), nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+    Column("received_date", Date, nullable=False),  # Shanghai day
+    Column("verified", Text, nullable=False),
+    Column("payload_sha256", LargeBinary, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # as received, encrypted, bound to the receipt's id
+    Column("received", Integer, nullable=False),
+    Column("accepted", Integer, nullable=False),
+    Column("duplicate", Integer, nullable=False),
+    Column("conflict", Integer, nullable=False),
+    Column("quarantined", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    Column("items", LargeBinary, nullable=False),  # JSON array of the receipt's items: read as a whole or not at all
+    CheckConstraint("received = accepted + duplicate + conflict + quarantined + rejected", name="balanced"),
+)
+Index(None, push.c.received_date, push.c.feed)
+
+# The identity keys: `event` under its first content, `event_version` each further one.
+event = Table(
+    "event",
+    metadata,
+    Column("event_id", Uuid, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+event_version = Table(
+    "event_version",
+    metadata,
+    Column("event_id", Uuid, primary_key=True),
+    Column("content", LargeBinary, primary_key=True),
+)
+
+# An item of a native push that we could not read: its bytes are in the push, the reason is here.
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("quarantine_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("receipt_id", Text, ForeignKey("push.receipt_id"), nullable=False),
+    Column("feed", Text, nullable=False),
+    Column("index", SmallInteger, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("pointer", Text, nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+)
+Index(None, quarantine.c.receipt_id)
+
+# Pushes that were never read, one row each, so that their count survives a restart. The body is not kept: we cannot say whose it is.
+refused_push = Table(
+    "refused_push",
+    metadata,
+    Column("refused_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("feed", Text, ForeignKey("feed.feed"), nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+    Column("received_date", Date, nullable=False),
+    Column("payload_sha256", LargeBinary, nullable=False),
+    CheckConstraint("kind IN ('unauthenticated', 'unparseable')", name="kind"),
+)
+Index(None, refused_push.c.received_date, refused_push.c.feed)
