@@ -1,0 +1,77 @@
+"""What tests run against: the real PostgreSQL and broker of the embedded runtime, started once, in a directory of their own.
+
+installation   where it is: ports, secrets, dsn()
+postgres       the server
+broker         .bootstrap, await .kill(), await .restart(): born again empty at the same address with the same cluster id
+make_database  await make_database("ingest") -> Dsns(owner, app): an empty database, for the test to migrate
+"""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.embedded.broker import Broker
+from deploy.embedded.installation import Dsns, Installation, create_database
+from deploy.embedded.postgres import Postgres
+from deploy.embedded.runtime import Runtime, embedded
+
+MakeDatabase = Callable[[str], Awaitable[Dsns]]
+
+
+class ForeignBroker:
+    """The Kafka that TONGCUN_TEST_KAFKA names: not ours to kill."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+
+    async def kill(self) -> None:
+        pytest.skip("kills the broker: only with the embedded one")
+
+    restart = kill
+
+
+@pytest.fixture(scope="session")
+def var() -> Iterator[Path]:
+    """Not pytest's own temporary directory: that is closed to the user that PostgreSQL runs under when we are root."""
+    path = Path(tempfile.mkdtemp(prefix="tongcun-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+async def runtime(var: Path) -> AsyncIterator[Runtime]:
+    async with embedded(var) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def installation(runtime: Runtime) -> Installation:
+    return runtime.installation
+
+
+@pytest.fixture(scope="session")
+def postgres(runtime: Runtime) -> Postgres:
+    return runtime.postgres
+
+
+@pytest.fixture(scope="session")
+def broker(runtime: Runtime) -> Broker | ForeignBroker:
+    foreign = os.environ.get("TONGCUN_TEST_KAFKA")
+    return ForeignBroker(foreign) if foreign else runtime.broker
+
+
+@pytest.fixture(scope="session")
+def make_database(installation: Installation) -> MakeDatabase:
+    """Its roles are `<hint>_owner` and `<hint>_app`, as the service's migrations expect them; the database's name is new each time."""
+    numbers = itertools.count(1)
+
+    async def make(hint: str) -> Dsns:
+        return await create_database(installation, hint, f"test_{hint}_{next(numbers)}")
+
+    return make
