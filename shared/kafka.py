@@ -1,0 +1,105 @@
+"""Kafka clients with safe settings, made in one place, and no call without a timeout.
+
+aiokafka's defaults lose data (`acks=1`, auto-commit, `auto_offset_reset=latest`), and its idempotent producer neither times out
+(aio-libs/aiokafka#1101) nor starts against the embedded broker. Repeats are harmless here: the numbered log skips them.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
+
+START_S = 15  # to connect, find the cluster and its topics
+STOP_S = 5  # a client that does not stop is abandoned: `stop()` may hang on a broker that was born again
+ANSWERS_S = 3  # a broker that takes longer to say hello counts as silent
+MAX_BATCH_BYTES = 1 << 20  # Kafka's own default limit of one batch
+TOPIC_EXISTS = 36  # error code of CreateTopics
+
+PRODUCER: dict[str, Any] = {
+    "acks": "all",
+    "enable_idempotence": False,
+    "request_timeout_ms": 5_000,
+    "metadata_max_age_ms": 5_000,  # a topic that was born again is seen soon
+    "max_batch_size": MAX_BATCH_BYTES,
+    "linger_ms": 0,
+}
+CONSUMER: dict[str, Any] = {
+    "group_id": None,
+    "enable_auto_commit": False,
+    "auto_offset_reset": "earliest",
+    "metadata_max_age_ms": 5_000,
+    "request_timeout_ms": 10_000,
+    "fetch_max_wait_ms": 100,  # a partition that missed the pending fetch waits at most this long
+    "max_partition_fetch_bytes": 4 << 20,  # one transaction's worth; memory: partitions × twice this
+}
+
+
+class TopicMismatch(Exception):
+    """The topic has fewer partitions than the log: recreate it, or run against the broker that belongs to this installation."""
+
+
+async def quietly(work: Awaitable[object], within_s: float = STOP_S) -> bool:
+    """Whether `work` ended well in time. Only for what may fail without loss: closing a client, asking whether a broker answers."""
+    try:
+        async with asyncio.timeout(within_s):
+            await work
+    except (KafkaError, OSError, TimeoutError, RuntimeError, asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task and task.cancelling():
+            raise
+        return False
+    return True
+
+
+@contextlib.asynccontextmanager
+async def started(client: Any, stop: str = "stop") -> AsyncIterator[Any]:
+    try:
+        async with asyncio.timeout(START_S):
+            await client.start()
+        yield client
+    finally:
+        await quietly(getattr(client, stop)())
+
+
+def producer(bootstrap: str) -> contextlib.AbstractAsyncContextManager[AIOKafkaProducer]:
+    return started(AIOKafkaProducer(bootstrap_servers=bootstrap, **PRODUCER))
+
+
+def consumer(bootstrap: str) -> contextlib.AbstractAsyncContextManager[AIOKafkaConsumer]:
+    """One that is assigned its partitions; the offsets stand in PostgreSQL, not in a group."""
+    return started(AIOKafkaConsumer(bootstrap_servers=bootstrap, **CONSUMER))
+
+
+def _admin(bootstrap: str) -> AIOKafkaAdminClient:
+    return AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
+
+
+async def ensure_topic(bootstrap: str, topic: str, partitions: int) -> None:
+    """Create the topic, or find it with enough partitions.
+
+    Before any client of it: the embedded broker takes records for a topic that does not exist, and Kafka may make one with a single
+    partition.
+    """
+    async with started(_admin(bootstrap), "close") as admin:
+        async with asyncio.timeout(START_S):
+            answer = await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs={"retention.ms": "-1"})])
+            for error in answer.topic_errors:
+                if error[1] not in (0, TOPIC_EXISTS):
+                    raise KafkaError(f"cannot create topic {topic}: error {error[1]}")
+            found = await admin.describe_topics([topic])
+        there = len(found[0]["partitions"]) if found else 0
+        if there < partitions:
+            raise TopicMismatch(f"topic {topic} has {there} partitions, the log {partitions}: recreate the topic, the log fills it again")
+
+
+async def answers(bootstrap: str) -> bool:
+    """Whether a new client gets an answer: a live one may hang on a dead connection without saying so."""
+    client = _admin(bootstrap)
+    try:
+        return await quietly(client.start(), ANSWERS_S)
+    finally:
+        await quietly(client.close(), ANSWERS_S)
