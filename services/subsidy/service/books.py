@@ -1,0 +1,225 @@
+"""From old and new results of parcels to the rows of the books. Pure: sets of values in, rows out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import NamedTuple
+
+import asyncpg
+
+from services.subsidy.domain.fold import Assessment
+from services.subsidy.domain.policy import Decision
+from services.subsidy.service.context import posting_period
+from shared.calendar import shanghai_day
+
+SCHEME = "downlink"  # the only scheme that pays in this version
+NOBODY = ""  # in a rollup's key, where the parcel has no station or township
+
+
+class Parcel(NamedTuple):
+    """A row of `parcel` (the columns of repository.batch.PARCELS): what the latest assessment says."""
+
+    parcel_key: bytes
+    brand: str
+    waybill_no: str
+    direction: str
+    outcome: str | None
+    net_fen: int
+    held_fen: int
+    beneficiary_id: str | None
+    station_id: str | None
+    township_code: str | None
+    service_date: date | None
+    hold_reason: str | None
+    hold_batch_no: int | None
+    payouts: int
+    live_seq: int | None
+
+
+class Line(NamedTuple):
+    """A payout that stands (the columns of repository.batch.LINES)."""
+
+    parcel_key: bytes
+    seq: int
+    amount_fen: int
+    beneficiary_id: str
+    station_id: str
+    township_code: str | None
+    service_date: date
+    brand: str
+    scheme: str
+    stage: str
+    policy_version: str
+
+
+Rows = list[tuple[object, ...]]
+
+
+@dataclass
+class Entries:
+    """Everything that one batch adds to the books. Column orders are those of repository.batch."""
+
+    partition: int
+    batch_no: int
+    county_code: str
+    posted_at: datetime
+    closed: frozenset[str]
+    posted_date: date = field(init=False)
+    assessments: Rows = field(default_factory=list)
+    payouts: Rows = field(default_factory=list)
+    postings: Rows = field(default_factory=list)
+    new_parcels: Rows = field(default_factory=list)
+    changed_parcels: Rows = field(default_factory=list)
+    new_pointers: Rows = field(default_factory=list)
+    moved_pointers: Rows = field(default_factory=list)
+    dropped_pointers: Rows = field(default_factory=list)
+    holds: Rows = field(default_factory=list)
+    releases: Rows = field(default_factory=list)
+    rollup: dict[tuple[object, ...], list[int]] = field(default_factory=dict)
+    decisions: dict[bytes, Decision] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.posted_date = shanghai_day(self.posted_at)
+
+    def add(self, key: bytes, brand: str, waybill_no: str, old: Parcel | None, new: Assessment, line: Line | None) -> None:
+        """One parcel's new assessment. `line`: the payout that stands, given where `reverses(old, new)`."""
+        decision = new.decision
+        if decision is not None:
+            self.decisions[decision.decision_id] = decision
+        self.assessments.append((
+            key, self.batch_no, self.partition, new.direction, new.outcome, new.reason_codes, new.net_fen, new.held_fen, new.beneficiary_id,
+            new.station_id, new.township_code, new.service_date, new.deciding_event_id,
+            decision.policy_version if decision else None, decision.decision_id if decision else None,
+        ))  # fmt: skip
+        if old is not None and unchanged(old, new):
+            return
+        self._count(old, brand, new)
+        payouts, live_seq = self._pay(key, brand, old, new, line)
+        hold_reason, hold_batch_no = self._hold(key, old, new)
+        state = (
+            new.direction, new.outcome, new.net_fen, new.held_fen, new.beneficiary_id, new.station_id, new.township_code, new.service_date,
+            hold_reason, hold_batch_no, payouts, live_seq,
+        )  # fmt: skip
+        if old is None:
+            self.new_parcels.append((key, self.partition, brand, waybill_no, *state))
+        else:
+            self.changed_parcels.append((key, *state))
+
+    def _count(self, old: Parcel | None, brand: str, new: Assessment) -> None:
+        """The parcel leaves the cell of its old state and enters that of the new one, both on today's posted day."""
+        if old is not None and old.outcome is not None:
+            cell = self._cell(old.station_id, old.township_code, old.service_date, brand, old.direction, old.outcome)
+            cell[0] -= 1
+            cell[1] -= old.net_fen
+            cell[2] -= old.held_fen
+        if new.outcome is not None:
+            cell = self._cell(new.station_id, new.township_code, new.service_date, brand, new.direction, new.outcome)
+            cell[0] += 1
+            cell[1] += new.net_fen
+            cell[2] += new.held_fen
+
+    def _cell(
+        self, station_id: str | None, township_code: str | None, day: date | None, brand: str, direction: str, outcome: str
+    ) -> list[int]:
+        key = (station_id or NOBODY, township_code or NOBODY, day, brand, direction, str(outcome))
+        if (cell := self.rollup.get(key)) is None:
+            cell = self.rollup[key] = [0, 0, 0, 0, 0]
+        return cell
+
+    def _pay(self, key: bytes, brand: str, old: Parcel | None, new: Assessment, line: Line | None) -> tuple[int, int | None]:
+        """Reverse the line that stands and post the new one, where they differ -> (lines so far, the line that stands)."""
+        payouts, live = (old.payouts, old.live_seq) if old else (0, None)
+        if not reposts(old, new):
+            return payouts, live
+        before = live
+        if live is not None:
+            if line is None or line.seq != live or (old and line.amount_fen != old.net_fen):
+                raise AssertionError("the line that stands is not the one that the parcel points at")
+            self._post(line._replace(seq=payouts, amount_fen=-line.amount_fen), new.reason_codes, "reversal", line.seq)
+            payouts, live = payouts + 1, None
+        if new.net_fen:
+            assert new.beneficiary_id, "a payable parcel has a beneficiary"
+            assert new.station_id, "a payable parcel has a station"
+            assert new.service_date, "a payable parcel has a deciding event"
+            assert new.policy_version, "a payable parcel has a policy"
+            live = payouts
+            accrual = Line(
+                key, live, new.net_fen, new.beneficiary_id, new.station_id, new.township_code, new.service_date, brand, SCHEME, "accrued",
+                new.policy_version,
+            )  # fmt: skip
+            self._post(accrual, new.reason_codes, "accrual", None)
+            payouts += 1
+        self._point(key, before, live)
+        return payouts, live
+
+    def _point(self, key: bytes, before: int | None, live: int | None) -> None:
+        if before is None:
+            self.new_pointers.append((key, SCHEME, live))
+        elif live is None:
+            self.dropped_pointers.append((key, SCHEME, before))
+        else:
+            self.moved_pointers.append((key, SCHEME, before, live))
+
+    def _post(self, line: Line, reason_codes: Sequence[str], kind: str, reverses: int | None) -> None:
+        period = posting_period(line.service_date, self.closed)
+        self.payouts.append((
+            line.parcel_key, line.seq, self.partition, self.batch_no, line.brand, line.scheme, kind, line.amount_fen, reverses, line.stage,
+            line.beneficiary_id, line.station_id, line.township_code, line.service_date, self.posted_at, self.posted_date, period,
+            line.policy_version, reason_codes,
+        ))  # fmt: skip
+        programme = f"programme/{self.county_code}/{line.scheme}/{line.service_date.year}"
+        payable = f"payable/{line.beneficiary_id}/{line.stage}"
+        debit, credit = (programme, payable) if line.amount_fen > 0 else (payable, programme)
+        self.postings.append(
+            (line.parcel_key, line.seq, line.stage, self.partition, self.batch_no, debit, credit, abs(line.amount_fen), period)
+        )
+        cell = self._cell(line.station_id, line.township_code, line.service_date, line.brand, line.scheme, "payable")
+        cell[3] += 1 if line.amount_fen > 0 else -1
+        cell[4] += line.amount_fen
+
+    def _hold(self, key: bytes, old: Parcel | None, new: Assessment) -> tuple[str | None, int | None]:
+        """-> (reason, batch) of the hold that is open now."""
+        reason = new.reason_codes[0] if new.outcome == "held" else None
+        if old is not None and old.hold_batch_no is not None:
+            if old.hold_reason == reason:
+                return reason, old.hold_batch_no
+            self.releases.append((key, old.hold_batch_no, self.partition, self.batch_no))
+        if reason is None:
+            return None, None
+        self.holds.append((key, self.batch_no, self.partition, reason, new.station_id, "rule"))
+        return reason, self.batch_no
+
+
+def unchanged(old: Parcel, new: Assessment) -> bool:
+    """Nothing that a total, a payout or a hold reads is another."""
+    return (
+        old.outcome == new.outcome
+        and old.net_fen == new.net_fen
+        and old.held_fen == new.held_fen
+        and old.station_id == new.station_id
+        and old.service_date == new.service_date
+        and old.beneficiary_id == new.beneficiary_id
+        and old.township_code == new.township_code
+        and old.direction == new.direction
+        and (new.outcome != "held" or old.hold_reason == new.reason_codes[0])
+    )
+
+
+def reposts(old: Parcel | None, new: Assessment) -> bool:
+    """Whether the line that stands (none is one, too) is no longer the one that should (docs/rules.md, The books)."""
+    if old is None or old.live_seq is None:
+        return new.net_fen > 0
+    return (
+        old.net_fen != new.net_fen
+        or old.beneficiary_id != new.beneficiary_id
+        or old.station_id != new.station_id
+        or old.service_date != new.service_date
+    )
+
+
+def reverses(old: Parcel | None, new: Assessment) -> bool:
+    return old is not None and old.live_seq is not None and reposts(old, new)
+
+
+def parcels_of(rows: Sequence[asyncpg.Record]) -> dict[bytes, Parcel]:
+    return {row[0]: Parcel._make(row) for row in rows}

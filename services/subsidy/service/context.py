@@ -1,0 +1,57 @@
+"""What stands behind the evidence, kept in memory by a worker: directory, policies, closed periods."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import date
+
+import asyncpg
+
+from services.subsidy.domain.policy import Policies
+from services.subsidy.domain.policy_file import load
+from services.subsidy.repository import standing
+from shared.calendar import month_of, next_month
+from shared.db import Read
+from shared.standing import Directory
+
+MAX_CLOSED_RUN = 1200  # months: a hundred years of closed periods after a service date is a mistake, not a calendar
+
+
+class Context:
+    """True for one version of partition −1; whoever holds the gate can rely on it until the commit."""
+
+    def __init__(self) -> None:
+        self.directory = Directory()
+        self.policies = Policies()
+        self.closed: frozenset[str] = frozenset()
+        self.registry_revision: int | None = None  # last position applied
+        self._version: int | None = None
+        self._refreshing = asyncio.Lock()
+
+    async def refresh(self, read: Read, version: int, next_position: int) -> None:
+        """Take what was added since `version` was another. Only under the gate: nothing can be added meanwhile."""
+        if version == self._version:
+            return
+        async with self._refreshing:
+            if version == self._version:
+                return
+            known = -1 if self.registry_revision is None else self.registry_revision
+            for record in await standing.snapshots(read, known, next_position - 1):
+                self.directory.put(record)
+            self.policies = policies_of(await standing.policies(read))
+            self.closed = await standing.closed_periods(read)
+            self.registry_revision = next_position - 1 if next_position else None
+            self._version = version
+
+
+def policies_of(rows: Sequence[asyncpg.Record]) -> Policies:
+    return Policies(load(r["document"].encode()) for r in rows)
+
+
+def posting_period(service_date: date, closed: frozenset[str]) -> str:
+    """The service month if open, else the next open month after it (design §5.6)."""
+    month = month_of(service_date)
+    for _ in range(MAX_CLOSED_RUN):
+        if month not in closed:
+            return month
+        month = next_month(month)
+    raise ValueError(f"no open period within {MAX_CLOSED_RUN} months after {service_date}")

@@ -1,0 +1,72 @@
+"""One batch of registry changes, one transaction under the exclusive gate: brief, since it only stores and asks for re-assessment."""
+
+from collections.abc import Iterable, Sequence
+
+from services.subsidy.repository import batch as sql
+from services.subsidy.repository import standing
+from shared import telemetry
+from shared.contracts.registry import AnyRecord, Division, Operator, RegistryChange, Station, decode_change
+from shared.contracts.scan import TOPIC as SCANS_TOPIC
+from shared.db import Database, Write
+from shared.log import Batch
+from shared.standing import Directory, sites_of
+
+ADMIN = -1  # the partition of what is written under the exclusive gate
+
+
+class RegistryBatches:
+    """What the registry consumer runs: `before`, `apply`; `read_change` decodes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._directory: tuple[int, Directory] | None = None  # (next position, the directory of all positions below it)
+
+    async def before(self, tx: Write, partition: int) -> None:
+        await tx.execute(sql.GATE_EXCLUSIVE, sql.BOOKS)
+
+    async def apply(self, tx: Write, batch: Batch) -> None:
+        changes: list[tuple[int, RegistryChange]] = [(r.position, r.decoded) for r in batch.records]
+        directory = await self._before_change(tx, batch.next_position - len(changes))
+        sites: set[bytes] = set()
+        for _, change in changes:
+            sites |= sites_behind(directory, change.records)
+            for record in change.records:
+                directory.put(record)
+            sites |= sites_behind(directory, change.records)
+        await standing.store_snapshots(tx, ((position, change.records) for position, change in changes))
+        if sites:
+            await tx.execute(standing.ASK_FOR_REASSESSMENT, SCANS_TOPIC, batch.batch_no, sorted(sites))
+        async with self._database.unblocked(tx):
+            await tx.execute(sql.CLOSE_BATCH, ADMIN, batch.batch_no, batch.next_position, batch.next_position - 1)
+        self._directory = batch.next_position, directory
+        telemetry.REGISTRY_REVISION.set(batch.next_position - 1)
+
+    async def _before_change(self, tx: Write, position: int) -> Directory:
+        """The directory of all positions below `position`: a function of the log, so its number tells one kept from a rolled back batch."""
+        kept, self._directory = self._directory, None
+        if kept and kept[0] == position:
+            return kept[1]
+        return Directory.of(await standing.snapshots(tx, -1, position - 1))
+
+
+def read_change(value: bytes) -> RegistryChange:
+    return decode_change(value)
+
+
+def sites_behind(directory: Directory, records: Sequence[AnyRecord]) -> set[bytes]:
+    """The sites of every station that is, or refers to, one of the changed records, as the directory has it now."""
+    sites: set[bytes] = set()
+    for station in _referring(directory, records):
+        sites |= sites_of(station)
+    return sites
+
+
+def _referring(directory: Directory, records: Sequence[AnyRecord]) -> Iterable[Station]:
+    divisions = {r.code for r in records if isinstance(r, Division)}
+    operators = {r.operator_id for r in records if isinstance(r, Operator)}
+    ids = {r.station_id for r in records if isinstance(r, Station)}
+    for station in directory.stations.values():
+        if station.station_id in ids or any(
+            s.division_code in divisions or s.township_code in divisions or s.operator_id in operators for s in station.segments
+        ):
+            yield station

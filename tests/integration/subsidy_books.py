@@ -1,0 +1,206 @@
+"""A small county to write books about, and the consumer's transaction without a broker: for the subsidy tests."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from services.subsidy.service.batch import ScanBatches
+from services.subsidy.service.evidence import read_value
+from services.subsidy.service.registry_apply import RegistryBatches, read_change
+from shared import identity
+from shared.calendar import SHANGHAI
+from shared.contracts.registry import TOPIC as REGISTRY_TOPIC
+from shared.contracts.registry import (
+    Alias,
+    AnyRecord,
+    Division,
+    DivisionSegment,
+    Filing,
+    FilingSegment,
+    FilingStatus,
+    Level,
+    OperatingStatus,
+    Operator,
+    OperatorSegment,
+    RegistryChange,
+    Station,
+    StationSegment,
+)
+from shared.contracts.scan import TOPIC as SCANS_TOPIC
+from shared.contracts.scan import Retracts, ScanEvent
+from shared.db import Database
+from shared.log import Batch, Record
+
+PARTITIONS = 8
+OPENED = datetime(2023, 3, 1, tzinfo=SHANGHAI)
+COUNTY, TOWNSHIP, VILLAGE, OTHER_VILLAGE = "140827000000", "140827100000", "140827100200", "140827100201"
+
+
+def at(day: int, hour: int = 9, minute: int = 0) -> datetime:
+    """A moment in July 2023, Shanghai."""
+    return datetime(2023, 7, day, hour, minute, tzinfo=SHANGHAI)
+
+
+def scan(
+    waybill: str = "W1",
+    action: str = "station_inbound",
+    scanned_at: datetime | None = None,
+    site: str | None = "上王村便民服务点",
+    *,
+    brand: str = "zto",
+    feed: str = "zto-yuanqu",
+    ref: str | None = None,
+    weight_g: int | None = None,
+    retracts: Retracts | None = None,
+    origin: str | None = None,
+    mapping_version: int = 1,
+    raw_action: str | None = None,
+) -> ScanEvent:
+    moment = scanned_at or at(14)
+    raw = raw_action or action.upper()
+    key = identity.parcel_key(brand, waybill)
+    event = identity.event_id("live", feed, key, (ref,) if ref else (raw, moment.isoformat(), None, site))
+    content = identity.content(
+        brand=brand, waybill_no=waybill, raw_action=raw, scanned_at=moment.isoformat(), site_namespace=brand, site_code=None, site_name=site,
+        origin=origin, destination=None, goods=None, order_no=None, weight_g=weight_g,
+        retracts_event_id=retracts.event_id if retracts else None,
+        retracts_previous_action=retracts.previous_action if retracts else None, sent_action=None,
+    )  # fmt: skip
+    return ScanEvent(
+        event_id=str(event), content=content.hex(), verdict="accepted", brand=brand, waybill_no=waybill, raw_action=raw, scanned_at=moment,
+        site_namespace=brand, site_code=None, site_name=site, origin=origin, destination=None, goods=None, order_no=None, weight_g=weight_g,
+        retracts=retracts, action=action, mapping_version=mapping_version, feed=feed, receipt_id="rcp_a3",
+        received_at=moment + timedelta(seconds=1), verified="hmac", payload_sha256=sha256(b"push").hexdigest(),
+    )  # fmt: skip
+
+
+def division(code: str, name: str, kind: str, parent: str | None, name_en: str = "", version: int = 1) -> Division:
+    segment = DivisionSegment(
+        valid_from=datetime(2022, 1, 1, tzinfo=SHANGHAI), valid_to=None, name=name, name_en=name_en or name, kind=kind, parent_code=parent,
+        edition=2023,
+    )  # fmt: skip
+    return Division(version=version, code=code, segments=(segment,))
+
+
+def operator(operator_id: str = "opr_1", name: str = "垣曲快递") -> Operator:
+    return Operator(version=1, operator_id=operator_id, segments=(OperatorSegment(valid_from=OPENED, valid_to=None, name=name),))
+
+
+def alias(name: str, valid_from: datetime = OPENED, valid_to: datetime | None = None, namespace: str = "zto") -> Alias:
+    return Alias(
+        alias_id=f"als_{name}_{valid_from:%m%d}",
+        namespace=namespace,
+        site_code=None,
+        site_name=name,
+        valid_from=valid_from,
+        valid_to=valid_to,
+    )
+
+
+def filing(valid_from: datetime, valid_to: datetime | None = None, status: FilingStatus = FilingStatus.FILED) -> Filing:
+    return Filing(
+        filing_id="fil_7", filer_id="opr_1", covers_brands=("zto",), authority="运城市邮政管理局", opened_on=date(2023, 5, 30),
+        submitted_at=valid_from, decided_at=valid_from,
+        segments=(FilingSegment(valid_from=valid_from, valid_to=valid_to, status=status, receipt_no="DEMO-7"),),
+    )  # fmt: skip
+
+
+def station(
+    station_id: str = "stn_42",
+    *,
+    aliases: Sequence[Alias] = (alias("上王村便民服务点"),),
+    filings: Sequence[Filing] = (),
+    level: Level = Level.VILLAGE,
+    division_code: str = VILLAGE,
+    operator_id: str | None = "opr_1",
+    status: OperatingStatus = OperatingStatus.OPEN,
+    version: int = 1,
+) -> Station:
+    segment = StationSegment(
+        valid_from=OPENED, valid_to=None, name=f"站 {station_id}", division_code=division_code, township_code=TOWNSHIP,
+        operator_id=operator_id, brands=("zto", "yto"), operating_status=status, lat=35.29, lng=111.67,
+    )  # fmt: skip
+    return Station(version=version, station_id=station_id, level=level, segments=(segment,), aliases=tuple(aliases), filings=tuple(filings))
+
+
+def county() -> list[AnyRecord]:
+    """One hub-less county: a township, two villages, one operator, one open village station that nobody has filed."""
+    return [
+        division(COUNTY, "垣曲县", "county", None, "Yuanqu"),
+        division(TOWNSHIP, "新城镇", "town", COUNTY, "Xincheng"),
+        division(VILLAGE, "上王村委会", "village", TOWNSHIP, "Shangwang"),
+        division(OTHER_VILLAGE, "下王村委会", "village", TOWNSHIP, "Xiawang"),
+        operator(),
+        station(),
+    ]
+
+
+class Books:
+    """The subsidy books, written as the consumer writes them: gate, compare-and-set, apply, one transaction."""
+
+    def __init__(self, database: Database, partitions: int = PARTITIONS) -> None:
+        self.database, self.partitions = database, partitions
+        self.scans, self.registry = ScanBatches(database), RegistryBatches(database)
+
+    async def send(self, *events: ScanEvent) -> None:
+        """One batch of each partition that the events fall into."""
+        by_partition: dict[int, list[bytes]] = {}
+        for event in events:
+            partition = identity.partition_of(identity.parcel_key(event.brand, event.waybill_no), self.partitions)
+            by_partition.setdefault(partition, []).append(msgspec.json.encode(event))
+        for partition, values in sorted(by_partition.items()):
+            await self._take(SCANS_TOPIC, partition, values)
+
+    async def change(self, *records: AnyRecord, drain: bool = True) -> None:
+        """One registry transaction; with `drain` all that it asks to assess again."""
+        change = RegistryChange(recorded_at=OPENED, actor="test", reason=None, records=records)
+        await self._take(REGISTRY_TOPIC, 0, [msgspec.json.encode(change)])
+        if drain:
+            await self.drain()
+
+    async def drain(self) -> None:
+        for partition in range(self.partitions):
+            for _ in range(1000):
+                if not await self.scans.has_work(partition):
+                    break
+                await self._take(SCANS_TOPIC, partition, [])
+            else:
+                raise AssertionError("re-assessment does not end")
+
+    async def _take(self, topic: str, partition: int, values: Sequence[bytes]) -> None:
+        handler, decode = (self.scans, read_value) if topic == SCANS_TOPIC else (self.registry, read_change)
+        async with self.database.write() as tx:
+            await handler.before(tx, partition)  # type: ignore[attr-defined]
+            row = await tx.fetchrow(TAKE, topic, partition, len(values))
+            assert row is not None
+            first = row["next_position"] - len(values)
+            records = [Record(first + i, value, decode(value)) for i, value in enumerate(values)]  # type: ignore[operator]
+            await handler.apply(tx, Batch(partition, row["version"], row["next_position"], records))  # type: ignore[attr-defined]
+
+    async def rows(self, query: str, *args: object) -> list[dict[str, Any]]:
+        async with self.database.read() as read:
+            return [dict(r) for r in await read.fetch(query, *args)]
+
+    async def balance(self, waybill: str = "W1", brand: str = "zto") -> int:
+        """The parcel's net on the accounts of its beneficiaries, in fen."""
+        key = identity.parcel_key(brand, waybill)
+        (row,) = await self.rows(BALANCE, key)
+        return int(row["fen"])
+
+
+TAKE = """
+update consumed set next_position = next_position + $3, version = version + 1, chain = coalesce(chain, ''::bytea)
+where topic = $1 and partition = $2 returning version, next_position
+"""
+BALANCE = """
+select coalesce(sum(case when credit like 'payable/%' then amount_fen else -amount_fen end), 0)::bigint as fen
+from posting where parcel_key = $1
+"""
+
+
+def event_uuid(event: ScanEvent) -> bytes:
+    return UUID(event.event_id).bytes
