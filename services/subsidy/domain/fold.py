@@ -1,6 +1,6 @@
 """From the set of a parcel's events to one outcome: docs/rules.md, rule by rule. Pure; nothing depends on the order of arrival."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from itertools import islice, product
 from math import prod
@@ -67,7 +67,7 @@ def assess(brand: str, events: Sequence[Event], directory: Directory, policies: 
     return _contested(brand, versions, count, directory, policies)
 
 
-Versions = Mapping[bytes, Mapping[bytes, Event]]  # event_id → content → the event, both in ascending order
+Versions = dict[bytes, dict[bytes, Event]]  # event_id → content → the event, both in ascending order
 
 
 def current_versions(events: Sequence[Event]) -> Versions:
@@ -89,7 +89,7 @@ def _smallest(versions: Versions) -> list[Event]:
     return [next(iter(contents.values())) for contents in versions.values()]
 
 
-def _combinations(versions: Versions) -> Iterator[tuple[Event, ...]]:
+def combinations_in_order(versions: Versions) -> Iterator[tuple[Event, ...]]:
     """In order of contents: of the events in order of their ids, the last one's content moves first."""
     return product(*(contents.values() for contents in versions.values()))
 
@@ -98,20 +98,14 @@ def _contested(brand: str, versions: Versions, count: int, directory: Directory,
     """Rule 2. More combinations than the limit are held unseen: nobody may make us compute for ever."""
     results = [
         judge(brand, read(chosen, directory, policies.county_prefix), directory, policies)
-        for chosen in islice(_combinations(versions), MAX_COMBINATIONS)
+        for chosen in islice(combinations_in_order(versions), MAX_COMBINATIONS)
     ]
     if count <= MAX_COMBINATIONS and len({r.agreement for r in results}) == 1:
         return results[0]
     shown = judge(brand, read(shown_combination(versions), directory, policies.county_prefix), directory, policies)
     if shown.outcome is None:
         return results[0]  # no combination has a closing action
-    return shown._replace(
-        outcome=Outcome.HELD,
-        reason_codes=("evidence.contested",),
-        net_fen=0,
-        held_fen=max(r.amount_fen for r in results),
-        decision=None,
-    )
+    return _held_over(shown, "evidence.contested")._replace(held_fen=max(r.amount_fen for r in results), decision=None)
 
 
 def shown_combination(versions: Versions) -> list[Event]:
@@ -137,11 +131,8 @@ def judge(brand: str, reading: Reading, directory: Directory, policies: Policies
     """Rules 4 to 13 for one combination, in the order of judgement: 4, 5, 8, 6, 9, 10, 11, 12, 13."""
     if reading.first_closing_ever is None:
         return Assessment(reading.direction, None, (), 0, 0, None, None, None, None, None, None)
-    deciding = deciding_of(brand, reading, directory)
-    below = _below_reuse(brand, reading, deciding, policies)
-    if not reading.reused:
-        return below
-    return _placed(reading, deciding, Outcome.HELD, ("waybill.reused",), held_fen=below.amount_fen, decision=below.decision)
+    below = _below_reuse(brand, reading, deciding_of(brand, reading, directory), policies)
+    return _held_over(below, "waybill.reused") if reading.reused else below
 
 
 def _below_reuse(brand: str, reading: Reading, deciding: Deciding | None, policies: Policies) -> Assessment:
@@ -157,9 +148,12 @@ def _below_reuse(brand: str, reading: Reading, deciding: Deciding | None, polici
         unmapped = any(station is None and event.site is not None for event, station in reading.candidates)
         return _placed(reading, None, Outcome.PENDING, ("site.unmapped" if unmapped else "evidence.no_station",))
     below = _by_policy(brand, reading, deciding, policies)
-    if not reading.transferred:
-        return below
-    return _placed(reading, deciding, Outcome.HELD, ("transfer.unlinked",), held_fen=below.amount_fen, decision=below.decision)
+    return _held_over(below, "transfer.unlinked") if reading.transferred else below
+
+
+def _held_over(below: Assessment, reason_code: str) -> Assessment:
+    """A hold over an outcome keeps its place and what it would be worth."""
+    return below._replace(outcome=Outcome.HELD, reason_codes=(reason_code,), net_fen=0, held_fen=below.amount_fen)
 
 
 _DEPTH = {"village": 0, "township": 1}

@@ -12,7 +12,7 @@ from .events import CLOSING_ACTIONS, DECIDING_ACTIONS, FINAL_RECEIPTS, KNOWN_ACT
 REUSED_AFTER = timedelta(days=180)
 # Beside the deciding ones, the actions that a rule looks at.
 _RETURNS = frozenset({"returning", "returned", "refused"})
-_READ_ACTIONS = _RETURNS | {"picked_up", "arrived", "taken_back", "transferred"}
+READ_ACTIONS = _RETURNS | {"picked_up", "arrived", "taken_back", "transferred"}
 _NOTHING: frozenset[bytes] = frozenset()
 
 
@@ -38,7 +38,7 @@ class Reading(NamedTuple):
 
 def read(events: Sequence[Event], directory: Directory, county_prefix: str | None) -> Reading:
     """`events`: one version of each event."""
-    retractions = [e for e in events if e.is_retraction]
+    retractions = [e for e in events if e.retracts_event_id is not None or e.retracts_previous_action is not None]
     told = [e for e in events if not e.is_retraction] if retractions else events
     cancelled = cancelled_by(retractions, told) if retractions else _NOTHING
     left = [e for e in told if e.event_id not in cancelled] if cancelled else told
@@ -50,7 +50,7 @@ def read(events: Sequence[Event], directory: Directory, county_prefix: str | Non
         action = event.action
         if action in DECIDING_ACTIONS:
             candidates.append((event, directory.station_at(event.site, event.scanned_at)))
-        elif action in _READ_ACTIONS:
+        elif action in READ_ACTIONS:
             others.setdefault(action, []).append(event)
         if event.origin is not None and event.origin[:6] == county_prefix:
             uplink = True
@@ -72,7 +72,7 @@ def read(events: Sequence[Event], directory: Directory, county_prefix: str | Non
         first_left,
         _span(left) > REUSED_AFTER,
         uplink or any(_registered(e, directory) for e in others.get("picked_up", ())),
-        any(_at_hub(e, directory) for e in others.get("arrived", ())),
+        any(at_hub(e, directory) for e in others.get("arrived", ())),
         "transferred" in others,
         return_reason,
         unmapped,
@@ -147,6 +147,6 @@ def _registered(event: Event, directory: Directory) -> bool:
     return station_id is not None and directory.standing(station_id, "", event.scanned_at) is not None
 
 
-def _at_hub(event: Event, directory: Directory) -> bool:
+def at_hub(event: Event, directory: Directory) -> bool:
     station_id = directory.station_at(event.site, event.scanned_at)
     return station_id is not None and directory.stations[station_id].level == Level.COUNTY_HUB

@@ -1,0 +1,155 @@
+"""A trace in plain words, Chinese or English: the same sentences in the same order, so that the two can be read side by side."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from shared.calendar import SHANGHAI
+from shared.money import yuan
+from shared.standing import Directory, at
+
+from . import wording
+from .fold import Assessment, Deciding
+from .policy import Basis, Outcome
+from .trace import Step, Trace
+
+Lang = Literal["zh", "en"]
+
+
+class Posted(NamedTuple):
+    """One payout of the parcel, as the books have it."""
+
+    kind: str
+    amount_fen: int
+    posted_at: datetime
+    reason_codes: tuple[str, ...]
+
+
+class Names:
+    """What operators and divisions are called at a moment; a code that the registry does not know stands for itself."""
+
+    def __init__(self, directory: Directory, moment: datetime) -> None:
+        self._directory, self._moment = directory, moment
+
+    def operator(self, operator_id: str) -> str:
+        operator = self._directory.operators.get(operator_id)
+        segment = at(operator.segments, self._moment) if operator else None
+        return segment.name if segment else operator_id
+
+    def division(self, code: str, lang: Lang) -> str:
+        division = self._directory.divisions.get(code)
+        segment = at(division.segments, self._moment) if division else None
+        if segment is None:
+            return code
+        return segment.name if lang == "zh" else segment.name_en
+
+
+def text(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted] = ()) -> str:
+    """One sentence a line. `payouts`: the parcel's, in order of posting; they tell whether it was reversed."""
+    return "\n".join(_lines(trace, names, lang, payouts))
+
+
+def _lines(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted]) -> Iterator[str]:
+    yield _result(trace, names, lang)
+    if payouts and payouts[-1].kind in ("reversal", "clawback"):
+        yield _say(lang, "reversed", posted=yuan(payouts[-1].amount_fen))
+    if trace.variants:
+        each = _separator(lang).join(_variant(v, lang) for v in trace.variants)
+        yield _say(lang, "variants", each=each)
+    if trace.deciding:
+        yield from _scan(trace, trace.deciding, names, lang)
+    if trace.policy and trace.assessment.decision:
+        yield _say(lang, "clauses", policy=trace.policy.policy_version)
+        yield from (_clause(n, step, lang) for n, step in enumerate(trace.steps, 1))
+    if trace.arithmetic:
+        lines = "".join(_say(lang, "line", rate=line.rate_id, amount=yuan(line.amount_fen)) for line in trace.arithmetic)
+        yield _say(lang, "arithmetic", lines=lines, net=yuan(trace.assessment.net_fen))
+    for other in trace.alternatives:
+        difference = ("+" if other.difference_fen > 0 else "") + yuan(other.difference_fen)
+        condition = wording.ALTERNATIVES[lang][other.fact]
+        yield _say(lang, "alternative", condition=condition, amount=yuan(other.amount_fen), difference=difference)
+    if payouts:
+        yield _history(payouts, lang)
+
+
+def _result(trace: Trace, names: Names, lang: Lang) -> str:
+    assessment = trace.assessment
+    if assessment.outcome is None:
+        return _say(lang, "in_transit")
+    beneficiary = names.operator(assessment.beneficiary_id) if assessment.beneficiary_id else _say(lang, "nobody")
+    return _say(
+        lang,
+        assessment.outcome,
+        net=yuan(assessment.net_fen),
+        held=yuan(assessment.held_fen),
+        beneficiary=beneficiary,
+        day=str(assessment.service_date),
+        reasons=_reasons(trace, lang),
+        sample=_say(lang, "sample") if trace.policy and trace.policy.rates_status == "sample" else "",
+    )
+
+
+def _reasons(trace: Trace, lang: Lang) -> str:
+    """The fold's own reasons have their words; a clause's reason is that its title is not met."""
+    if trace.assessment.outcome is Outcome.PAYABLE:
+        return ""
+    known = wording.REASONS[lang]
+    titles = {step.clause.reason_code: step.clause.title[lang] for step in trace.steps}
+    told = (known[code] if code in known else _say(lang, "clause_reason", title=titles[code]) for code in trace.assessment.reason_codes)
+    return ("" if lang == "zh" else " ").join(told)
+
+
+def _scan(trace: Trace, deciding: Deciding, names: Names, lang: Lang) -> Iterator[str]:
+    event, standing = deciding
+    brand = wording.BRANDS[lang].get(trace.brand, trace.brand)
+    township = names.division(standing.township_code, lang) if standing.township_code else ""
+    place = f"{township}{standing.name}" if lang == "zh" else ", ".join(part for part in (standing.name, township) if part)
+    moment = event.scanned_at.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M:%S")
+    yield _say(lang, "deciding", at=moment, place=place, action=wording.ACTIONS[lang][event.action], brand=brand)
+    yield _say(
+        lang,
+        "standing",
+        level=wording.LEVELS[lang][standing.level],
+        status=wording.STATUSES[lang][standing.operating_status],
+        filed=_say(lang, "filed" if standing.filed else "unfiled", brand=brand),
+    )
+
+
+def _clause(n: int, step: Step, lang: Lang) -> str:
+    cited = step.clause.citation
+    how = cited.how[lang] if cited.how else ""
+    section = (" " + cited.section) if cited.section else ""
+    if cited.basis is Basis.QUOTED:
+        basis = _say(lang, "quoted", document=cited.document or "", section=cited.section or "", quote=cited.quote or "")
+    else:
+        basis = _say(lang, cited.basis, document=cited.document or "", section=section, how=how)
+    return _say(lang, "clause", n=str(n), title=step.clause.title[lang], result=wording.RESULTS[lang][step.result], basis=basis)
+
+
+def _variant(variant: Assessment, lang: Lang) -> str:
+    outcome = wording.OUTCOMES[lang][variant.outcome or "in_transit"]
+    place = f" {variant.station_id}" if variant.station_id else ""
+    return _say(lang, "variant", outcome=outcome, amount=yuan(variant.amount_fen)) + place
+
+
+def _history(payouts: Sequence[Posted], lang: Lang) -> str:
+    each = _separator(lang).join(
+        _say(
+            lang,
+            "entry",
+            at=p.posted_at.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M"),
+            kind=wording.KINDS[lang].get(p.kind, p.kind),
+            amount=yuan(p.amount_fen),
+            reasons=_say(lang, "entry_reasons", reasons=", ".join(p.reason_codes)) if p.reason_codes else "",
+        )
+        for p in payouts
+    )
+    return _say(lang, "history", each=each, net=yuan(sum(p.amount_fen for p in payouts)))
+
+
+def _separator(lang: Lang) -> str:
+    return "；" if lang == "zh" else "; "
+
+
+def _say(lang: Lang, sentence: str, **values: str) -> str:
+    return wording.SENTENCES[lang][sentence].format_map(values)

@@ -1,0 +1,243 @@
+"""The slow path: the same computation as `fold.assess`, with every step that led to it. /explain, /evidence and the texts read this."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from uuid import UUID
+
+from shared.calendar import SHANGHAI
+from shared.standing import Directory
+
+from .events import CLOSING_ACTIONS, Event
+from .facts import Facts, FactValue, by_name
+from .fold import (
+    MAX_COMBINATIONS,
+    Assessment,
+    Deciding,
+    assess,
+    combinations_in_order,
+    combinations_of,
+    current_versions,
+    deciding_of,
+    judge,
+    shown_combination,
+)
+from .policy import Clause, Decision, Outcome, Policies, Policy
+from .reading import READ_ACTIONS, Reading, at_hub, read
+
+TRACE_VERSION = 1
+
+
+class Role(StrEnum):
+    DECIDING = "deciding"
+    SUPPORTING = "supporting"  # a rule looked at it
+    CORROBORATING = "corroborating"  # another feed tells the deciding scan, too
+    CONTESTED = "contested"  # told with several contents
+    IGNORED = "ignored"  # no rule reads it, or a take-back voids it, or a newer reading of the same content replaces it
+    RETRACTED = "retracted"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One version of one event, and what became of it."""
+
+    event: Event
+    role: Role
+    station_id: str | None  # that its site mapped to at its time
+    corroborates: bytes | None  # event id
+
+
+@dataclass(frozen=True, slots=True)
+class FactUsed:
+    name: str
+    value: FactValue
+    source_type: str  # station, filing, division, policy, event, parcel
+    source_id: str | None
+    source_version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`result`: pass, fail, would_fail; unknown where the parcel still waits; not_applicable where the fold refused before any clause."""
+
+    clause: Clause
+    result: str
+    facts: tuple[FactUsed, ...]
+
+    @property
+    def reason_code(self) -> str | None:
+        return self.clause.reason_code if self.result in ("fail", "would_fail") else None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    kind: str
+    rate_id: str
+    amount_fen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """What the same parcel would be worth, had one fact been another at that moment."""
+
+    fact: str
+    value: FactValue
+    amount_fen: int
+    difference_fen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    brand: str
+    assessment: Assessment
+    deciding: Deciding | None
+    policy: Policy | None
+    steps: tuple[Step, ...]
+    arithmetic: tuple[Line, ...]  # adds up to the assessment's net
+    alternatives: tuple[Alternative, ...]
+    seen: tuple[Seen, ...]  # every version, in order of (scanned_at, event_id, content, mapping_version)
+    variants: tuple[Assessment, ...]  # of a contested hold: what its combinations come to, each once
+
+
+def trace(brand: str, events: Sequence[Event], directory: Directory, policies: Policies) -> Trace:
+    assessment = assess(brand, events, directory, policies)
+    versions = current_versions(events)
+    reading = read(shown_combination(versions), directory, policies.county_prefix)
+    deciding = deciding_of(brand, reading, directory) if assessment.deciding_event_id else None
+    moment = deciding.event.scanned_at if deciding else reading.first_closing_ever
+    policy = policies.at(moment) if moment else None
+    seen = _seen(events, versions, reading, deciding, directory)
+    return Trace(
+        brand=brand,
+        assessment=assessment,
+        deciding=deciding,
+        policy=policy,
+        steps=_steps(assessment, policy, deciding, seen, directory),
+        arithmetic=_arithmetic(assessment),
+        alternatives=_alternatives(assessment, policy, policies),
+        seen=seen,
+        variants=_variants(brand, events, directory, policies) if assessment.reason_codes == ("evidence.contested",) else (),
+    )
+
+
+def _variants(brand: str, events: Sequence[Event], directory: Directory, policies: Policies) -> tuple[Assessment, ...]:
+    versions = current_versions(events)
+    chosen = islice(combinations_in_order(versions), min(MAX_COMBINATIONS, combinations_of(versions)))
+    results = (judge(brand, read(events, directory, policies.county_prefix), directory, policies) for events in chosen)
+    return tuple({r.agreement: r for r in results}.values())
+
+
+# evidence
+
+
+def _seen(
+    events: Sequence[Event], versions: dict[bytes, dict[bytes, Event]], reading: Reading, deciding: Deciding | None, directory: Directory
+) -> tuple[Seen, ...]:
+    ordered = sorted(set(events), key=lambda e: (e.scanned_at, e.version))
+    return tuple(_see(e, versions, reading, deciding, directory) for e in ordered)
+
+
+def _see(
+    event: Event, versions: dict[bytes, dict[bytes, Event]], reading: Reading, deciding: Deciding | None, directory: Directory
+) -> Seen:
+    station_id = directory.station_at(event.site, event.scanned_at)
+    contents = versions[event.event_id]
+    if contents[event.content].mapping_version != event.mapping_version:
+        role = Role.IGNORED
+    elif deciding and event == deciding.event:
+        role = Role.DECIDING
+    elif len(contents) > 1:
+        role = Role.CONTESTED
+    elif event.event_id in reading.cancelled:
+        role = Role.RETRACTED
+    elif event.event_id in reading.voided:
+        role = Role.IGNORED
+    elif deciding and _tells_again(event, station_id, deciding):
+        role = Role.CORROBORATING
+    elif event.is_retraction or event.action in CLOSING_ACTIONS or event.action in READ_ACTIONS:
+        role = Role.SUPPORTING
+    else:
+        role = Role.IGNORED
+    return Seen(event, role, station_id, deciding.event.event_id if deciding and role is Role.CORROBORATING else None)
+
+
+def _tells_again(event: Event, station_id: str | None, deciding: Deciding) -> bool:
+    """The same act at the same station on the same day, told by another feed: a label at read time, never a merge."""
+    decided = deciding.event
+    return (
+        not event.is_retraction
+        and event.action == decided.action
+        and event.feed != decided.feed
+        and station_id == deciding.standing.station_id
+        and event.scanned_at.astimezone(SHANGHAI).date() == decided.scanned_at.astimezone(SHANGHAI).date()
+    )
+
+
+# clauses and amounts
+
+
+def _steps(
+    assessment: Assessment, policy: Policy | None, deciding: Deciding | None, seen: Sequence[Seen], directory: Directory
+) -> tuple[Step, ...]:
+    if policy is None or assessment.outcome is None:
+        return ()
+    clauses = policy.clauses_of("downlink")
+    decision = assessment.decision
+    if decision is None or deciding is None:
+        waits = assessment.outcome is not Outcome.REFUSED
+        return tuple(Step(c, "unknown" if waits else "not_applicable", ()) for c in clauses)
+    hub = next((s for s in seen if s.role is not Role.RETRACTED and s.event.action == "arrived" and at_hub(s.event, directory)), None)
+    return tuple(
+        Step(clause, result, tuple(_fact_used(name, decision, deciding, hub) for name in clause.reads))
+        for clause, (_, result) in zip(clauses, decision.results, strict=True)
+    )
+
+
+def _fact_used(name: str, decision: Decision, deciding: Deciding, hub: Seen | None) -> FactUsed:
+    """A fact, its value and the record that it was read from."""
+    event, standing = deciding
+    value = by_name(decision.facts)[name]
+    match name:
+        case "parcel.hub_arrived":
+            return FactUsed(name, value, "event", str(UUID(bytes=hub.event.event_id)) if hub else None, None)
+        case "deciding.action":
+            return FactUsed(name, value, "event", str(UUID(bytes=event.event_id)), event.mapping_version)
+        case "station.filed" if standing.filing_id:
+            return FactUsed(name, value, "filing", standing.filing_id, standing.station_version)
+        case "station.rural":
+            return FactUsed(name, value, "division", standing.division_code, None)
+        case "station.distance":
+            return FactUsed(name, value, "policy", decision.policy_version, None)
+        case _ if name.startswith("station."):
+            return FactUsed(name, value, "station", standing.station_id, standing.station_version)
+    return FactUsed(name, value, "parcel", None, None)
+
+
+def _arithmetic(assessment: Assessment) -> tuple[Line, ...]:
+    decision = assessment.decision
+    if assessment.outcome is not Outcome.PAYABLE or decision is None or decision.rate_id is None:
+        return ()
+    return (Line("accrual", decision.rate_id, decision.amount_fen),)
+
+
+# What somebody can see to: a station's filing, its opening, the way through the hub.
+_WITHIN_REACH: tuple[tuple[str, str, FactValue], ...] = (
+    ("station.filed", "filed", True),
+    ("station.operating_status", "operating_status", "open"),
+    ("parcel.hub_arrived", "hub_arrived", True),
+)
+
+
+def _alternatives(assessment: Assessment, policy: Policy | None, policies: Policies) -> tuple[Alternative, ...]:
+    """Decided again with one fact changed; what changes no fen is left out."""
+    if policy is None or assessment.facts is None or assessment.outcome not in (Outcome.PAYABLE, Outcome.REFUSED):
+        return ()
+    return tuple(_worth(assessment.facts, assessment.net_fen, policy, policies))
+
+
+def _worth(facts: Facts, net_fen: int, policy: Policy, policies: Policies) -> Iterator[Alternative]:
+    for fact, field, value in _WITHIN_REACH:
+        amount_fen = policies.decide(policy, facts._replace(**{field: value})).amount_fen  # type: ignore[arg-type]
+        if amount_fen != net_fen:
+            yield Alternative(fact, value, amount_fen, amount_fen - net_fen)

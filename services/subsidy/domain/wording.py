@@ -1,0 +1,206 @@
+"""The words of an explanation, Chinese and English, for officials and villagers. A test holds the two to the same keys and fields."""
+
+from collections.abc import Mapping
+
+Words = Mapping[str, str]
+
+ACTIONS: Mapping[str, Words] = {
+    "zh": {
+        "station_inbound": "到站入库",
+        "station_pickup": "站点取件",
+        "signed": "签收",
+        "signed_by_agent": "他人代收",
+    },
+    "en": {
+        "station_inbound": "received at the station",
+        "station_pickup": "picked up at the station",
+        "signed": "signed for",
+        "signed_by_agent": "signed for by another",
+    },
+}
+
+BRANDS: Mapping[str, Words] = {
+    "zh": {
+        "zto": "中通",
+        "sf": "顺丰",
+        "yto": "圆通",
+        "sto": "申通",
+        "yunda": "韵达",
+        "jt": "极兔",
+        "jd": "京东",
+        "ems": "EMS",
+        "chinapost": "中国邮政",
+        "cainiao": "菜鸟",
+    },
+    "en": {
+        "zto": "ZTO",
+        "sf": "SF",
+        "yto": "YTO",
+        "sto": "STO",
+        "yunda": "Yunda",
+        "jt": "J&T",
+        "jd": "JD",
+        "ems": "EMS",
+        "chinapost": "China Post",
+        "cainiao": "Cainiao",
+    },
+}
+
+# Reasons that are the fold's own; a clause's reason is told by the clause's title. Each says what happened and what to do next.
+REASONS: Mapping[str, Words] = {
+    "zh": {
+        "evidence.contested": "同一次扫描有内容不同的版本，结果不一致。请发送方核实哪一个为准，由县里人工处理。",
+        "waybill.reused": "同一运单号的扫描前后相隔超过180天，可能是号码重复使用。请快递企业核实，由县里人工处理。",
+        "transfer.unlinked": "快件转给了其他快递企业，两张运单尚未关联。请快递企业提供新单号，由县里人工处理。",
+        "policy.not_in_force": "扫描当时没有生效的补贴政策。请县发改局确认政策的有效期。",
+        "policy.no_rate": "政策中没有适用的档次。请县发改局补充费率。",
+        "uplink.needs_declaration": "这是从县里寄出的上行件，须由经营主体申报后按上行办法处理。",
+        "evidence.voided": "到站、签收等记录都已被撤销或由快递员取回。等待新的扫描。",
+        "evidence.no_station": "扫描没有指明登记过的乡镇或村级站点。请发送方补报站点。",
+        "site.unmapped": "扫描中的站点名称或编码还没有对应到登记站点。请在登记系统中为站点添加别名，系统会自动重算。",
+        "station.no_operator": "站点当时没有登记运营企业，不知付给谁。请在登记系统中补登运营企业，系统会自动重算。",
+        "parcel.returned": "快件已退回寄件方。",
+        "parcel.returning": "快件正在退回寄件方。",
+        "parcel.refused": "收件人拒收，之后没有签收。",
+    },
+    "en": {
+        "evidence.contested": "The same scan was told with different contents, and they do not come to the same. "
+        "The sender must confirm which one is right; a person decides.",
+        "waybill.reused": "Scans of this number lie more than 180 days apart: it may have been used twice. "
+        "The courier must check; a person decides.",
+        "transfer.unlinked": "The parcel went on with another courier and the two waybills are not linked. "
+        "The courier must name the new number; a person decides.",
+        "policy.not_in_force": "No subsidy policy was in force at the scan. "
+        "The county's development and reform bureau must confirm its validity.",
+        "policy.no_rate": "The policy has no rate for this case. The county's development and reform bureau must add one.",
+        "uplink.needs_declaration": "An uplink parcel, sent from the county: its merchant must declare it, "
+        "and it is treated under the uplink rules.",
+        "evidence.voided": "Every arrival and receipt was retracted or taken back by the courier. Waiting for a new scan.",
+        "evidence.no_station": "The scans name no registered township or village station. The sender must report the station.",
+        "site.unmapped": "The place named in a scan belongs to no registered station yet. "
+        "Add it as an alias in the registry; the parcel is then reassessed by itself.",
+        "station.no_operator": "The station had no operator then, so there is nobody to pay. "
+        "Add the operator in the registry; the parcel is then reassessed by itself.",
+        "parcel.returned": "The parcel was returned to its sender.",
+        "parcel.returning": "The parcel is on its way back to its sender.",
+        "parcel.refused": "The addressee refused it and no receipt followed.",
+    },
+}
+
+LEVELS: Mapping[str, Words] = {
+    "zh": {"village": "村级站点", "township": "乡镇站点"},
+    "en": {"village": "village station", "township": "township station"},
+}
+
+STATUSES: Mapping[str, Words] = {
+    "zh": {"planned": "筹建中", "open": "营业中", "suspended": "暂停营业", "closed": "已关闭"},
+    "en": {"planned": "planned", "open": "open", "suspended": "suspended", "closed": "closed"},
+}
+
+RESULTS: Mapping[str, Words] = {
+    "zh": {
+        "pass": "符合",
+        "fail": "不符合（因此不予补贴）",
+        "would_fail": "不符合（仅提示，不影响补贴）",
+        "unknown": "尚不能判断",
+        "not_applicable": "不适用",
+    },
+    "en": {
+        "pass": "met",
+        "fail": "not met (so nothing is paid)",
+        "would_fail": "not met (reported only, changes nothing)",
+        "unknown": "cannot be judged yet",
+        "not_applicable": "does not apply",
+    },
+}
+
+# What would have to be so, of each fact that somebody can see to.
+ALTERNATIVES: Mapping[str, Words] = {
+    "zh": {
+        "station.filed": "站点当时已就该品牌备案",
+        "station.operating_status": "站点当时正常营业",
+        "parcel.hub_arrived": "快件经县级中心到件",
+    },
+    "en": {
+        "station.filed": "the station had been filed for this brand at that moment",
+        "station.operating_status": "the station had been open at that moment",
+        "parcel.hub_arrived": "the parcel had arrived at the county hub",
+    },
+}
+
+# Sentences; {names} are filled in by explain.py.
+SENTENCES: Mapping[str, Words] = {
+    "zh": {
+        "payable": "结论：应予补贴 {net} 元{sample}，付给{beneficiary}，计入 {day}。",
+        "refused": "结论：不予补贴。{reasons}",
+        "held": "结论：暂缓，等待人工处理；所涉金额 {held} 元{sample}。{reasons}",
+        "pending": "结论：待定，等待补充材料，暂不计补贴。{reasons}",
+        "in_transit": "结论：快件在途，还没有到站、签收或退回的记录，暂不计入任何统计。",
+        "reversed": "此前记入的补贴已冲回：{posted} 元，原因见上。",
+        "clause_reason": "未满足：{title}。",
+        "sample": "（样例费率）",
+        "deciding": "依据的扫描：{at}，{place}，{action}（{brand}）。",
+        "standing": "站点当时：{level}，{status}，{filed}。",
+        "filed": "已就{brand}备案",
+        "unfiled": "未就{brand}备案",
+        "clauses": "逐条判定（{policy}）：",
+        "clause": "{n}. {title}：{result}。{basis}",
+        "quoted": "依据{document} {section}：“{quote}”。",
+        "derived": "由{document}{section}推出：{how}",
+        "assumption": "项目假设，待县发改局确认：{how}",
+        "arithmetic": "计算：{lines}合计 {net} 元。",
+        "line": "档次 {rate} {amount} 元；",
+        "alternative": "如果{condition}，补贴为 {amount} 元（{difference} 元）。",
+        "variants": "各版本的结果：{each}。",
+        "variant": "{outcome} {amount} 元",
+        "history": "入账经过：{each}。净额 {net} 元。",
+        "entry": "{at} {kind} {amount} 元{reasons}",
+        "entry_reasons": "（{reasons}）",
+        "nobody": "（无运营企业）",
+    },
+    "en": {
+        "payable": "Result: {net} yuan{sample} to be paid to {beneficiary}, counted on {day}.",
+        "refused": "Result: no subsidy. {reasons}",
+        "held": "Result: held for a person to decide; {held} yuan{sample} at stake. {reasons}",
+        "pending": "Result: pending, nothing is counted yet. {reasons}",
+        "in_transit": "Result: in transit; no arrival at a station, receipt or return is known yet, and it is in no total.",
+        "reversed": "What was posted before has been reversed: {posted} yuan, for the reason above.",
+        "clause_reason": "Not met: {title}.",
+        "sample": " (sample rate)",
+        "deciding": "Deciding scan: {at}, {place}, {action} ({brand}).",
+        "standing": "The station then: {level}, {status}, {filed}.",
+        "filed": "filed for {brand}",
+        "unfiled": "not filed for {brand}",
+        "clauses": "Clause by clause ({policy}):",
+        "clause": "{n}. {title}: {result}. {basis}",
+        "quoted": "{document}, {section}: “{quote}”.",
+        "derived": "Derived from {document}{section}: {how}",
+        "assumption": "Assumption of this project, to be confirmed by the county (项目假设，待县发改局确认): {how}",
+        "arithmetic": "Arithmetic: {lines}total {net} yuan.",
+        "line": "rate {rate} {amount} yuan; ",
+        "alternative": "If {condition}, it would be {amount} yuan ({difference} yuan).",
+        "variants": "What the versions come to: {each}.",
+        "variant": "{outcome} {amount} yuan",
+        "history": "Posted: {each}. Net {net} yuan.",
+        "entry": "{at} {kind} {amount} yuan{reasons}",
+        "entry_reasons": " ({reasons})",
+        "nobody": "(no operator)",
+    },
+}
+
+OUTCOMES: Mapping[str, Words] = {
+    "zh": {"payable": "应补", "pending": "待定", "held": "暂缓", "refused": "不补", "in_transit": "在途"},
+    "en": {"payable": "payable", "pending": "pending", "held": "held", "refused": "refused", "in_transit": "in transit"},
+}
+
+KINDS: Mapping[str, Words] = {
+    "zh": {"accrual": "记入", "reversal": "冲回", "adjustment": "调整", "cap": "封顶", "vesting": "转正", "clawback": "追回"},
+    "en": {
+        "accrual": "accrued",
+        "reversal": "reversed",
+        "adjustment": "adjusted",
+        "cap": "capped",
+        "vesting": "vested",
+        "clawback": "clawed back",
+    },
+}
