@@ -4,7 +4,6 @@ Killing a process is not losing power: that acknowledged commits survive both de
 """
 
 import asyncio
-import contextlib
 import importlib.util
 import shutil
 import signal
@@ -14,16 +13,16 @@ from pathlib import Path
 import asyncpg
 
 from deploy.embedded import processes, system_user
-from deploy.embedded.installation import HOST, SUPERUSER, Installation
+from deploy.embedded.installation import HOST, SUPERUSER, Installation, is_free
 from deploy.embedded.processes import Escalation
-from deploy.embedded.supervisor import CannotStart, Child, Supervisor, last_line, leashed
+from deploy.embedded.supervisor import CannotStart, Child, Supervisor, last_words, leashed
 
 MAJOR = "18"
 NAME = "postgres"
 READY_WITHIN_S = 60.0  # recovery after a kill reads at most max_wal_size again
 INITDB_WITHIN_S = 60.0
 PORT_ATTEMPTS = 3
-PORT_TAKEN = "could not create any TCP/IP sockets"  # the last line of its log then
+UNREADABLE = -1
 SOCKET_PATH_BYTES = 107  # sun_path; macOS has three bytes fewer
 FAST: Escalation = (
     (signal.SIGINT, 20),
@@ -81,14 +80,15 @@ class Postgres:
             await asyncio.to_thread(self._initdb)
         self._require_version()
         for attempts_left in reversed(range(PORT_ATTEMPTS)):  # between choosing a port and listening on it, somebody else may take it
-            await self._supervisor.start(self._child(self._installation.choose_port(NAME)))
+            port = self._installation.choose_port(NAME)
+            await self._supervisor.start(self._child(port))
             try:
                 await self._supervisor.until(NAME, self._answers, READY_WITHIN_S)
                 await self._require_durable()
                 return
-            except CannotStart as error:
+            except CannotStart:
                 await self.stop()
-                if not attempts_left or PORT_TAKEN not in str(error):
+                if not attempts_left or is_free(port):
                     raise
 
     async def stop(self) -> None:
@@ -134,7 +134,7 @@ class Postgres:
         finally:
             password.unlink(missing_ok=True)
         if made.returncode:
-            raise CannotStart(f"initdb failed: {last_line(self.log_path)} (log / 日志: {self.log_path})")
+            raise CannotStart(f"initdb failed: {last_words(self.log_path)} (log / 日志: {self.log_path})")
         new.rename(self.data)
 
     def _require_version(self) -> None:
@@ -170,15 +170,26 @@ class Postgres:
         still run. A pid file whose process is dead is left: PostgreSQL itself then checks that its shared memory is unused.
         """
         await asyncio.to_thread(self._end_servers)
-        path = self.data / "postmaster.pid"
-        with contextlib.suppress(FileNotFoundError, ValueError, IndexError):
-            if processes.started_at(int(path.read_text().split("\n")[0])):
-                path.unlink()
+        if (pid := self._pid_in_file()) is not None and (pid == UNREADABLE or processes.started_at(pid)):
+            self._pid_file.unlink(missing_ok=True)
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.data / "postmaster.pid"
+
+    def _pid_in_file(self) -> int | None:
+        """None without a file; UNREADABLE when the machine went down while it was written."""
+        try:
+            return int(self._pid_file.read_text().split("\n")[0])
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            return UNREADABLE
 
     def _end_servers(self) -> None:
         left = set(processes.running_in(self.data, "postgres"))
-        with contextlib.suppress(FileNotFoundError, ValueError, IndexError):
-            postmaster = int((self.data / "postmaster.pid").read_text().split("\n")[0])
+        postmaster = self._pid_in_file()
+        if postmaster is not None and postmaster != UNREADABLE:
             program, *arguments = processes.command_line(postmaster) or [""]
             if Path(program).name == "postgres" and str(self.data) in arguments:
                 left.add(postmaster)

@@ -51,6 +51,7 @@ class _Kept:
     ending: Escalation
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     process: asyncio.subprocess.Process | None = None
+    log_from: int = 0  # where in its log the present run began
     exits: int = 0
     reason: str = ""
     task: "asyncio.Task[None] | None" = None
@@ -73,12 +74,12 @@ class Supervisor:
         if child.name in self._kept:
             raise ValueError(f"{child.name} is started already")
         kept = _Kept(child, child.stop)
-        process = await self._spawn(child)
+        process = await self._spawn(kept)
         self._kept[child.name] = kept
         kept.task = asyncio.create_task(self._keep(kept, process), name=f"keep {child.name}")
 
     async def until(self, name: str, ready: Callable[[], Awaitable[bool]], within_s: float) -> None:
-        """Wait until `ready` answers yes; CannotStart with the last line of the log if the child keeps dying or time is up."""
+        """Wait until `ready` answers yes; CannotStart with its last words if the child keeps dying or time is up."""
         kept = self._kept[name]
         deadline = asyncio.get_running_loop().time() + within_s
         while not await ready():
@@ -87,7 +88,7 @@ class Supervisor:
             late = asyncio.get_running_loop().time() > deadline
             if late or kept.exits >= TOO_OFTEN:
                 why = kept.reason if kept.exits >= TOO_OFTEN else f"not ready within {within_s:g} s / 未能在 {within_s:g} 秒内就绪"
-                raise CannotStart(f"{name}: {why}: {last_line(kept.child.log_path)} (log / 日志: {kept.child.log_path})")
+                raise CannotStart(f"{name}: {why}: {last_words(kept.child.log_path, kept.log_from)} (log / 日志: {kept.child.log_path})")
             await asyncio.sleep(0.03)
 
     async def stop(self, name: str, ending: Escalation | None = None) -> None:
@@ -130,7 +131,7 @@ class Supervisor:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(kept.stop.wait(), delay_s)
                 return
-            process = await self._spawn(kept.child)
+            process = await self._spawn(kept)
 
     async def _exit_or_stop(self, kept: _Kept, process: asyncio.subprocess.Process) -> None:
         stop = asyncio.create_task(kept.stop.wait())
@@ -146,10 +147,12 @@ class Supervisor:
             if process.returncode is None:  # we were cancelled, or it cannot be ended
                 process.kill()
 
-    async def _spawn(self, child: Child) -> asyncio.subprocess.Process:
+    async def _spawn(self, kept: _Kept) -> asyncio.subprocess.Process:
+        child = kept.child
         if child.before:
             await child.before()
         with open_log(child.log_path) as log:
+            kept.log_from = log.tell()
             process = await asyncio.create_subprocess_exec(
                 *leashed(child.argv, child.user, child.stop[0][0]),
                 env=dict(child.env),
@@ -178,11 +181,10 @@ def open_log(path: Path) -> BinaryIO:
     return path.open("ab")
 
 
-def last_line(path: Path, tail_bytes: int = 4096) -> str:
-    """The last line that a program wrote: usually why it gave up."""
-    with contextlib.suppress(FileNotFoundError):
-        with path.open("rb") as log:
-            log.seek(max(0, path.stat().st_size - tail_bytes))
-            lines = log.read().decode(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return ""
+def last_words(path: Path, start: int = 0, tail_bytes: int = 8192) -> str:
+    """Why a program gave up, from what it wrote since `start`: its last FATAL or PANIC line, else its last line."""
+    with path.open("rb") as log:
+        log.seek(max(start, path.stat().st_size - tail_bytes))
+        lines = [line.strip() for line in log.read().decode(errors="replace").split("\n") if line.strip()]
+    fatal = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
+    return (fatal or lines or ["it wrote nothing / 无输出"])[-1]
