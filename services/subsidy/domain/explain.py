@@ -1,6 +1,6 @@
 """A trace in plain words, Chinese or English: the same sentences in the same order, so that the two can be read side by side."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -11,7 +11,7 @@ from shared.standing import Directory, at
 from . import wording
 from .fold import Assessment, Deciding
 from .policy import Basis, Outcome
-from .trace import Step, Trace
+from .trace import Line, Role, Seen, Step, Trace
 
 Lang = Literal["zh", "en"]
 
@@ -26,10 +26,21 @@ class Posted(NamedTuple):
 
 
 class Names:
-    """What operators and divisions are called at a moment; a code that the registry does not know stands for itself."""
+    """What operators, divisions, stations and sites are called at a moment; a code that the registry does not know stands for itself.
 
-    def __init__(self, directory: Directory, moment: datetime) -> None:
-        self._directory, self._moment = directory, moment
+    `sites`: site id → the name or code as its sender wrote it, which the fold never sees.
+    """
+
+    def __init__(self, directory: Directory, moment: datetime, sites: Mapping[bytes, str] | None = None) -> None:
+        self._directory, self._moment, self._sites = directory, moment, sites or {}
+
+    def site(self, site: bytes) -> str | None:
+        return self._sites.get(site)
+
+    def station(self, station_id: str) -> str:
+        station = self._directory.stations.get(station_id)
+        segment = at(station.segments, self._moment) if station else None
+        return segment.name if segment else station_id
 
     def operator(self, operator_id: str) -> str:
         operator = self._directory.operators.get(operator_id)
@@ -54,15 +65,16 @@ def _lines(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted]) ->
     if payouts and payouts[-1].kind in ("reversal", "clawback"):
         yield _say(lang, "reversed", posted=yuan(payouts[-1].amount_fen))
     if trace.variants:
-        each = _separator(lang).join(_variant(v, lang) for v in trace.variants)
-        yield _say(lang, "variants", each=each)
+        yield _say(lang, "variants", each=_separator(lang).join(_variant(v, names, lang) for v in trace.variants))
     if trace.deciding:
         yield from _scan(trace, trace.deciding, names, lang)
+    if scans := _scans(trace, names, lang):
+        yield scans
     if trace.policy and trace.assessment.decision:
         yield _say(lang, "clauses", policy=trace.policy.policy_version)
         yield from (_clause(n, step, lang) for n, step in enumerate(trace.steps, 1))
     if trace.arithmetic:
-        lines = "".join(_say(lang, "line", rate=line.rate_id, amount=yuan(line.amount_fen)) for line in trace.arithmetic)
+        lines = "".join(_line(line, lang) for line in trace.arithmetic)
         yield _say(lang, "arithmetic", lines=lines, net=yuan(trace.assessment.net_fen))
     for other in trace.alternatives:
         difference = ("+" if other.difference_fen > 0 else "") + yuan(other.difference_fen)
@@ -85,7 +97,7 @@ def _result(trace: Trace, names: Names, lang: Lang) -> str:
         beneficiary=beneficiary,
         day=str(assessment.service_date),
         reasons=_reasons(trace, lang),
-        sample=_say(lang, "sample") if trace.policy and trace.policy.rates_status == "sample" else "",
+        sample=_say(lang, "sample") if trace.policy and trace.policy.rates_status == "sample" and assessment.amount_fen else "",
     )
 
 
@@ -104,8 +116,7 @@ def _scan(trace: Trace, deciding: Deciding, names: Names, lang: Lang) -> Iterato
     brand = wording.BRANDS[lang].get(trace.brand, trace.brand)
     township = names.division(standing.township_code, lang) if standing.township_code else ""
     place = f"{township}{standing.name}" if lang == "zh" else ", ".join(part for part in (standing.name, township) if part)
-    moment = event.scanned_at.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M:%S")
-    yield _say(lang, "deciding", at=moment, place=place, action=wording.ACTIONS[lang][event.action], brand=brand)
+    yield _say(lang, "deciding", at=_moment(event.scanned_at), place=place, action=wording.ACTIONS[lang][event.action], brand=brand)
     yield _say(
         lang,
         "standing",
@@ -126,10 +137,43 @@ def _clause(n: int, step: Step, lang: Lang) -> str:
     return _say(lang, "clause", n=str(n), title=step.clause.title[lang], result=wording.RESULTS[lang][step.result], basis=basis)
 
 
-def _variant(variant: Assessment, lang: Lang) -> str:
+def _line(line: Line, lang: Lang) -> str:
+    tier = ("、" if lang == "zh" else ", ").join(wording.TIERS[lang][item] for item in line.when.items())
+    return _say(lang, "line", rate=line.rate_id, tier=tier, amount=yuan(line.amount_fen))
+
+
+def _variant(variant: Assessment, names: Names, lang: Lang) -> str:
+    where = _say(lang, "where", place=names.station(variant.station_id)) if variant.station_id else ""
     outcome = wording.OUTCOMES[lang][variant.outcome or "in_transit"]
-    place = f" {variant.station_id}" if variant.station_id else ""
-    return _say(lang, "variant", outcome=outcome, amount=yuan(variant.amount_fen)) + place
+    return _say(lang, "variant", outcome=outcome, amount=yuan(variant.amount_fen), where=where, day=str(variant.service_date or "-"))
+
+
+MAX_SCANS = 8  # that are told; the rest is in the evidence
+
+
+def _scans(trace: Trace, names: Names, lang: Lang) -> str | None:
+    """Where something else than a clause decided, the scans that it lies in."""
+    outcome = trace.assessment.outcome
+    by_clause = outcome is Outcome.PAYABLE or (outcome is Outcome.REFUSED and trace.assessment.decision is not None)
+    told = [s for s in trace.seen if s.event.action in wording.ACTIONS[lang] and not s.event.is_retraction]
+    if outcome is None or by_clause or not told:
+        return None
+    return _say(lang, "scans", each=_separator(lang).join(_seen(s, names, lang) for s in told[:MAX_SCANS]))
+
+
+def _seen(seen: Seen, names: Names, lang: Lang) -> str:
+    event = seen.event
+    name = names.site(event.site) if event.site else None
+    place = names.station(seen.station_id) if seen.station_id else name
+    mark = _say(lang, seen.role) if seen.role in (Role.RETRACTED, Role.CONTESTED) else ""
+    if event.site and not seen.station_id:
+        mark += _say(lang, "unmapped")
+    where = _say(lang, "where", place=place) if place else ""
+    return _say(lang, "scan", at=_moment(event.scanned_at), action=wording.ACTIONS[lang][event.action], where=where, mark=mark)
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _history(payouts: Sequence[Posted], lang: Lang) -> str:
@@ -137,7 +181,7 @@ def _history(payouts: Sequence[Posted], lang: Lang) -> str:
         _say(
             lang,
             "entry",
-            at=p.posted_at.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M"),
+            at=_moment(p.posted_at),
             kind=wording.KINDS[lang].get(p.kind, p.kind),
             amount=yuan(p.amount_fen),
             reasons=_say(lang, "entry_reasons", reasons=", ".join(p.reason_codes)) if p.reason_codes else "",

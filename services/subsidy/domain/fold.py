@@ -105,7 +105,8 @@ def _contested(brand: str, versions: Versions, count: int, directory: Directory,
     shown = judge(brand, read(shown_combination(versions), directory, policies.county_prefix), directory, policies)
     if shown.outcome is None:
         return results[0]  # no combination has a closing action
-    return _held_over(shown, "evidence.contested")._replace(held_fen=max(r.amount_fen for r in results), decision=None)
+    largest_fen = max(r.amount_fen for r in results)
+    return _held_over(shown, "evidence.contested")._replace(held_fen=largest_fen, deciding_event_id=None, decision=None)
 
 
 def shown_combination(versions: Versions) -> list[Event]:

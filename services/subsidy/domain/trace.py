@@ -1,6 +1,6 @@
 """The slow path: the same computation as `fold.assess`, with every step that led to it. /explain, /evidence and the texts read this."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
@@ -75,6 +75,7 @@ class Line:
     kind: str
     rate_id: str
     amount_fen: int
+    when: Mapping[str, FactValue]  # what the tier asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def trace(brand: str, events: Sequence[Event], directory: Directory, policies: P
         deciding=deciding,
         policy=policy,
         steps=_steps(assessment, policy, deciding, seen, directory),
-        arithmetic=_arithmetic(assessment),
+        arithmetic=_arithmetic(assessment, policy),
         alternatives=_alternatives(assessment, policy, policies),
         seen=seen,
         variants=_variants(brand, events, directory, policies) if assessment.reason_codes == ("evidence.contested",) else (),
@@ -214,11 +215,10 @@ def _fact_used(name: str, decision: Decision, deciding: Deciding, hub: Seen | No
     return FactUsed(name, value, "parcel", None, None)
 
 
-def _arithmetic(assessment: Assessment) -> tuple[Line, ...]:
-    decision = assessment.decision
-    if assessment.outcome is not Outcome.PAYABLE or decision is None or decision.rate_id is None:
+def _arithmetic(assessment: Assessment, policy: Policy | None) -> tuple[Line, ...]:
+    if assessment.outcome is not Outcome.PAYABLE or assessment.decision is None or policy is None:
         return ()
-    return (Line("accrual", decision.rate_id, decision.amount_fen),)
+    return tuple(Line("accrual", t.rate_id, t.amount_fen, t.when) for t in policy.tiers if t.rate_id == assessment.decision.rate_id)
 
 
 # What somebody can see to: a station's filing, its opening, the way through the hub.
