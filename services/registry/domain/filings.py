@@ -1,0 +1,94 @@
+"""Filings: opening, transitions, corrections. Pure functions from a filing to the next one; they raise Refused."""
+
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from services.registry.domain import segments
+from services.registry.domain.refusals import Conflict, Invalid
+from services.registry.domain.transitions import TRANSITIONS, WITH_RECEIPT, allowed
+from shared.contracts.registry import Filing, FilingSegment, FilingStatus
+
+
+def opened(filing: Filing, effective_at: datetime, status: FilingStatus, receipt_no: str | None) -> Filing:
+    """`filing` (without segments) as first recorded: in `status` from `effective_at` on."""
+    _check_receipt(status, receipt_no, known=None)
+    submitted_at = filing.submitted_at or (effective_at if status is FilingStatus.SUBMITTED else None)
+    decided_at = filing.decided_at or (effective_at if status is FilingStatus.FILED else None)
+    if submitted_at and decided_at and submitted_at > decided_at:
+        raise Invalid(
+            "filing.decided_before_submitted", "决定时间早于提交时间。", "The decision is earlier than the submission.", "/decided_at"
+        )
+    first = FilingSegment(valid_from=effective_at, valid_to=None, status=status, receipt_no=receipt_no)
+    return replace(filing, submitted_at=submitted_at, decided_at=decided_at, segments=(first,))
+
+
+def moved(filing: Filing, to: FilingStatus, effective_at: datetime, receipt_no: str | None) -> Filing:
+    """The filing after a transition; a back-dated one must also lead on to the status recorded next."""
+    i = segments.index_at(filing.segments, effective_at)
+    if i is None:
+        raise Conflict(
+            "filing.not_open_then",
+            "此备案在该生效时间尚无记录；如记录有误，请用更正（corrections）。",
+            "This filing has no status at effective_at: if what is recorded is wrong, post a correction.",
+        )
+    now, after = filing.segments[i], filing.segments[i + 1] if i + 1 < len(filing.segments) else None
+    if not allowed(now.status, to):
+        raise _not_allowed(now.status, to)
+    if after and after.valid_from == now.valid_to and not allowed(to, after.status):
+        raise Conflict(
+            "filing.transition_contradicts_later",
+            f"之后已记录为 {after.status}，从 {to} 不能到达；如记录有误，请用更正（corrections）。",
+            f"{after.status} is recorded next, which {to} cannot reach: if that is wrong, post a correction.",
+        )
+    _check_receipt(to, receipt_no, known=now.receipt_no)
+    carried = (receipt_no or now.receipt_no) if to in WITH_RECEIPT else None
+    later = segments.changed_from(filing.segments, effective_at, {"status": to, "receipt_no": carried})
+    assert later is not None  # index_at found the segment
+    return replace(
+        filing,
+        segments=later,
+        submitted_at=filing.submitted_at or (effective_at if to is FilingStatus.SUBMITTED else None),
+        decided_at=filing.decided_at or (effective_at if to is FilingStatus.FILED else None),
+    )
+
+
+def corrected(
+    filing: Filing, status: FilingStatus, valid_from: datetime, valid_to: datetime | None, receipt_no: str | None = None
+) -> Filing:
+    """What we recorded for [valid_from, valid_to) was wrong: it was `status`. No transition rule applies, since nothing happened."""
+    if valid_to is not None and valid_to <= valid_from:
+        raise Invalid("period.empty", "结束时间必须晚于开始时间。", "valid_to must be later than valid_from.", "/valid_to")
+    known = next((s.receipt_no for s in reversed(filing.segments) if s.receipt_no), None)
+    _check_receipt(status, receipt_no, known)
+    carried = (receipt_no or known) if status in WITH_RECEIPT else None
+    new = FilingSegment(valid_from=valid_from, valid_to=valid_to, status=status, receipt_no=carried)
+    return replace(filing, segments=segments.overwritten(filing.segments, new))
+
+
+def receipts_of(filing: Filing) -> set[tuple[str, str]]:
+    """(authority, receipt_no) that the filing has had; a receipt number is unique per authority."""
+    return {(filing.authority, s.receipt_no) for s in filing.segments if s.receipt_no}
+
+
+def _check_receipt(status: FilingStatus, receipt_no: str | None, known: str | None) -> None:
+    if status in WITH_RECEIPT and not (receipt_no or known):
+        raise Invalid(
+            "filing.receipt_required",
+            "备案须有回执编号（《快递末端网点备案暂行规定》第七条）。",
+            "A filing that is decided has a receipt number (art. 7 of the filing regulation).",
+            "/receipt_no",
+        )
+    if receipt_no and status not in WITH_RECEIPT:
+        raise Invalid(
+            "filing.receipt_not_yet", "备案决定之前没有回执编号。", "There is no receipt before the filing is decided.", "/receipt_no"
+        )
+
+
+def _not_allowed(status: FilingStatus, to: FilingStatus) -> Conflict:
+    options = ", ".join(TRANSITIONS[status])
+    return Conflict(
+        "filing.transition_not_allowed",
+        f"当时状态为 {status}，不能变为 {to}；可变为：{options or '无（已终结，请新开备案）'}。",
+        f"It was {status} then and cannot become {to}; allowed: {options or 'none (it has ended: open a new filing)'}.",
+    )

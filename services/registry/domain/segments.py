@@ -1,0 +1,61 @@
+"""Valid time: a life as segments in order, without overlap.
+
+One rule for every back-dated change: it holds until the next recorded one. What was recorded for a later time stays as it was.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+
+class Segment(Protocol):
+    @property
+    def valid_from(self) -> datetime: ...
+    @property
+    def valid_to(self) -> datetime | None: ...
+
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def index_at(segments: tuple[Any, ...], moment: datetime) -> int | None:
+    """The place of the segment that holds at a moment, or None (before the first, in a gap, after the end)."""
+    return next((i for i, s in enumerate(segments) if s.valid_from <= moment and (s.valid_to is None or moment < s.valid_to)), None)
+
+
+def changed_from(segments: tuple[S, ...], moment: datetime, changes: dict[str, object]) -> tuple[S, ...] | None:
+    """Cut the segment that holds at `moment`: from there to its end it carries `changes`. None where no segment holds.
+
+    A moment that begins a segment replaces it whole. Equal neighbours are kept apart: where one begins something was recorded, and a
+    later back-dated change holds until there.
+    """
+    i = index_at(segments, moment)
+    if i is None:
+        return None
+    old: Any = segments[i]
+    before = () if old.valid_from == moment else (msgspec.structs.replace(old, valid_to=moment),)
+    return (*segments[:i], *before, msgspec.structs.replace(old, valid_from=moment, **changes), *segments[i + 1 :])
+
+
+def overwritten(segments: tuple[S, ...], new: S) -> tuple[S, ...]:
+    """Put `new` in place of whatever was recorded for its period; what lies outside stays."""
+    put: Any = new
+    kept: list[S] = []
+    for old in segments:
+        kept += _outside(old, put.valid_from, put.valid_to)
+    return tuple(sorted([*kept, new], key=lambda s: s.valid_from))  # type: ignore[attr-defined]
+
+
+def _outside(old: Any, start: datetime, end: datetime | None) -> Iterable[Any]:
+    if old.valid_from < start:
+        yield msgspec.structs.replace(old, valid_to=start if old.valid_to is None else min(old.valid_to, start))
+    if end is not None and (old.valid_to is None or old.valid_to > end):
+        yield msgspec.structs.replace(old, valid_from=max(old.valid_from, end))
+
+
+def overlap(a: Segment, b: Segment) -> bool:
+    """Whether two periods share a moment; an empty one shares none."""
+    starts, ends = max(a.valid_from, b.valid_from), [e for e in (a.valid_to, b.valid_to) if e]
+    return not ends or starts < min(ends)

@@ -1,0 +1,101 @@
+"""Stations: where one may stand, whose it is, and how a change cuts its life."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from services.registry.domain.refusals import Conflict, Invalid
+from services.registry.domain.segments import changed_from, index_at, overlap
+from shared.contracts.registry import Division, DivisionSegment, Level, Operator, Station, StationSegment
+from shared.standing import at
+
+_TOWNSHIP_KINDS = frozenset({"town", "township", "statistical"})
+_VILLAGE_KINDS = frozenset({"village", "community"})
+# In which kind of division a station of a level may stand. A hub stands anywhere in the county.
+PLACES: Mapping[Level, frozenset[str]] = {
+    Level.COUNTY_HUB: _TOWNSHIP_KINDS | _VILLAGE_KINDS | {"county"},
+    Level.TOWNSHIP: _TOWNSHIP_KINDS | _VILLAGE_KINDS,
+    Level.VILLAGE: _VILLAGE_KINDS,
+}
+
+
+def place(level: Level, code: str, division: Division | None, moment: datetime) -> str | None:
+    """The township code of a station of that level in that division; Invalid where it cannot stand."""
+    segment = at(division.segments, moment) if division else None
+    if segment is None:
+        raise Invalid(
+            "division.unknown",
+            f"该时间没有区划 {code}，见 /v1/divisions。",
+            f"There was no division {code} then: see /v1/divisions.",
+            "/division_code",
+        )
+    if segment.kind not in PLACES[level]:
+        raise Invalid(
+            "station.division_kind",
+            f"{level} 级站点不能设在 {segment.kind} 类区划，可设在：{', '.join(sorted(PLACES[level]))}。",
+            f"A {level} station cannot stand in a division of kind {segment.kind}; it can in: {', '.join(sorted(PLACES[level]))}.",
+            "/division_code",
+        )
+    return None if level is Level.COUNTY_HUB else _township(code, segment)
+
+
+def _township(code: str, segment: DivisionSegment) -> str | None:
+    return code if segment.kind in _TOWNSHIP_KINDS else segment.parent_code
+
+
+def check_operator(operator: Operator | None, moment: datetime, pointer: str = "/operator_id") -> None:
+    if operator is None or at(operator.segments, moment) is None:
+        raise Invalid(
+            "operator.unknown",
+            "该时间没有此运营企业，请先登记（POST /v1/operators）。",
+            "There was no such operator then: register it first (POST /v1/operators).",
+            pointer,
+        )
+
+
+def patched(station: Station, effective_at: datetime, changes: dict[str, object]) -> Station:
+    """The station with `changes` from `effective_at` until the next recorded change."""
+    segments = changed_from(station.segments, effective_at, changes)
+    if segments is None:
+        raise Conflict(
+            "station.not_registered_then",
+            f"该站点自 {station.segments[0].valid_from.isoformat()} 起登记，生效时间不能更早。",
+            f"The station is registered from {station.segments[0].valid_from.isoformat()}: effective_at cannot be earlier.",
+        )
+    return replace(station, segments=segments)
+
+
+def segment_at(station: Station, moment: datetime) -> StationSegment | None:
+    i = index_at(station.segments, moment)
+    return None if i is None else station.segments[i]
+
+
+def writable_by(station: Station, operator_id: str | None, start: datetime, end: datetime | None) -> bool:
+    """Whether whoever is limited to `operator_id` (None: nobody is) may change what the station was in a period.
+
+    It must run the station all that time: a former operator does not write about its successor's time, nor the successor about its.
+    """
+    if operator_id is None:
+        return True
+    period = _Period(start, end)
+    touched = [s for s in station.segments if overlap(s, period)]
+    return index_at(station.segments, start) is not None and all(s.operator_id == operator_id for s in touched)
+
+
+@dataclass(frozen=True)
+class _Period:
+    valid_from: datetime
+    valid_to: datetime | None
+
+
+def readable_by(station: Station, kind: str | None, claim: str | None) -> bool:
+    """An operator sees the stations that it runs or has run, a township those in it; for everybody else the register is open."""
+    match kind:
+        case "operator":
+            return any(s.operator_id == claim for s in station.segments)
+        case "township":
+            return any(s.township_code == claim for s in station.segments)
+        case _:
+            return True

@@ -1,0 +1,150 @@
+"""All SQL of the registry. History is insert-only: a snapshot is what a record was believed to be from its revision on."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from shared.contracts.registry import AnyRecord, Division, Operator, Station, record_id
+from shared.db import Read, Write
+
+_decode: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
+
+R = TypeVar("R", Division, Operator, Station)
+KINDS: dict[type[AnyRecord], str] = {Division: "division", Operator: "operator", Station: "station"}
+
+
+class Revision(NamedTuple):
+    revision: int
+    recorded_at: datetime
+
+
+class Found(NamedTuple):
+    """A snapshot and the write that recorded it."""
+
+    record: AnyRecord
+    recorded_at: datetime
+
+
+# Which migration the schema is at.
+SCHEMA_VERSION = "select version_num from alembic_version"
+# The newest revision.
+NEWEST = "select revision, recorded_at from revision order by revision desc limit 1"
+# known_at resolves down: the last revision recorded at or before it.
+AT_TIME = "select revision, recorded_at from revision where recorded_at <= $1 order by recorded_at desc limit 1"
+AT_NUMBER = "select revision, recorded_at from revision where revision = $1"
+# What one record was believed to be at a revision.
+ONE = """
+select s.document::text as document, r.recorded_at from snapshot s join revision r using (revision)
+where s.kind = $1 and s.id = $2 and s.revision <= $3
+order by s.revision desc limit 1
+"""
+# The same for several records, or all of a kind; a county has some hundreds, filters and pages are cut from them in memory.
+SOME = """
+select distinct on (s.id) s.document::text as document, r.recorded_at from snapshot s join revision r using (revision)
+where s.kind = $1 and s.id = any($2::text[]) and s.revision <= $3
+order by s.id, s.revision desc
+"""
+ALL = """
+select distinct on (s.id) s.document::text as document, r.recorded_at from snapshot s join revision r using (revision)
+where s.kind = $1 and s.revision <= $2
+order by s.id, s.revision desc
+"""
+# Everything that one record was ever believed to be, up to a revision.
+PAST = """
+select s.document::text as document, r.recorded_at from snapshot s join revision r using (revision)
+where s.kind = $1 and s.id = $2 and s.revision <= $3
+order by s.revision
+"""
+TRACED = "select distinct station_id from trace where term = any($1::text[]) order by station_id"
+# recorded_at rises strictly with the revision even when the clock steps back. The head is locked, so nobody else inserts here.
+INSERT_REVISION = """
+insert into revision (revision, recorded_at, actor, reason) values ($1, $2, $3, $4)
+"""
+NEXT_MOMENT = "select greatest(clock_timestamp(), max(recorded_at) + interval '1 microsecond') from revision"
+INSERT_SNAPSHOTS = """
+insert into snapshot (kind, id, revision, document)
+select kind, id, $1, document::jsonb from unnest($2::text[], $3::text[], $4::text[]) s(kind, id, document)
+"""
+INSERT_TRACES = """
+insert into trace (term, station_id) select term, station_id from unnest($1::text[], $2::text[]) t(term, station_id)
+on conflict do nothing
+"""
+
+
+async def newest(read: Read) -> Revision | None:
+    row = await read.fetchrow(NEWEST)
+    return Revision(*row) if row else None
+
+
+async def revision_at(read: Read, known_at: datetime) -> Revision | None:
+    """The newest revision that was recorded by then; None before the first."""
+    row = await read.fetchrow(AT_TIME, known_at)
+    return Revision(*row) if row else None
+
+
+async def revision_number(read: Read, revision: int) -> Revision | None:
+    row = await read.fetchrow(AT_NUMBER, revision)
+    return Revision(*row) if row else None
+
+
+async def next_moment(tx: Write) -> datetime:
+    """The recorded_at of the write that holds the head."""
+    moment: datetime = await tx.fetchval(NEXT_MOMENT)
+    return moment
+
+
+async def one(read: Read, cls: type[R], id_: str, revision: int) -> R | None:
+    found = await found_one(read, cls, id_, revision)
+    return _typed(cls, found.record) if found else None
+
+
+async def found_one(read: Read, cls: type[R], id_: str, revision: int) -> Found | None:
+    row = await read.fetchrow(ONE, KINDS[cls], id_, revision)
+    return Found(_decode.decode(row["document"]), row["recorded_at"]) if row else None
+
+
+async def some(read: Read, cls: type[R], ids: Iterable[str], revision: int) -> list[R]:
+    rows = await read.fetch(SOME, KINDS[cls], list(ids), revision)
+    return [_typed(cls, _decode.decode(row["document"])) for row in rows]
+
+
+async def every(read: Read, cls: type[R], revision: int) -> list[tuple[R, datetime]]:
+    """-> (record, recorded_at) of a kind by id."""
+    rows = await read.fetch(ALL, KINDS[cls], revision)
+    return [(_typed(cls, _decode.decode(row["document"])), row["recorded_at"]) for row in rows]
+
+
+async def past(read: Read, cls: type[R], id_: str, revision: int) -> list[tuple[datetime, R]]:
+    """-> (recorded_at, record), oldest first."""
+    rows = await read.fetch(PAST, KINDS[cls], id_, revision)
+    return [(row["recorded_at"], _typed(cls, _decode.decode(row["document"]))) for row in rows]
+
+
+async def traced(read: Read, terms: Iterable[str]) -> list[str]:
+    """The stations that have ever had one of the terms."""
+    return [row["station_id"] for row in await read.fetch(TRACED, list(terms))]
+
+
+async def insert(tx: Write, revision: Revision, actor: str, reason: str | None, records: Sequence[AnyRecord]) -> None:
+    keys = [record_id(r) for r in records]
+    await tx.execute(INSERT_REVISION, revision.revision, revision.recorded_at, actor, reason)
+    await tx.execute(
+        INSERT_SNAPSHOTS,
+        revision.revision,
+        [kind for kind, _ in keys],
+        [id_ for _, id_ in keys],
+        [msgspec.json.encode(r).decode() for r in records],
+    )
+
+
+async def insert_traces(tx: Write, traces: Iterable[tuple[str, str]]) -> None:
+    """(term, station_id); what is there already is left alone."""
+    pairs = sorted(set(traces))
+    await tx.execute(INSERT_TRACES, [term for term, _ in pairs], [station for _, station in pairs])
+
+
+def _typed(cls: type[R], record: AnyRecord) -> R:
+    assert isinstance(record, cls)
+    return record

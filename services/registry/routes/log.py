@@ -1,0 +1,39 @@
+"""The registry's numbered log over HTTP: for whoever recomputes, and for its consumers' reports (design §4)."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from services.registry import schemas
+from services.registry.routes import database, problems
+from services.registry.service import log
+from shared.auth import requires
+from shared.http import read_body, reply
+
+router = APIRouter(tags=["log 编号日志"])
+
+
+@router.put("/v1/log/consumers/{name}", responses=problems(), dependencies=[requires("log:report")])
+async def report(request: Request, name: str) -> Response:
+    """A consumer says where it is and learns the heads."""
+    body = await read_body(request, schemas.MAX_BODY_BYTES)
+    return reply(request, await log.report(database(request), name, body))
+
+
+@router.get("/v1/log/consumers", response_model=schemas.ConsumerList, responses=problems(), dependencies=[requires("log:read")])
+async def list_consumers(request: Request) -> Response:
+    """Each consumer's place and its exact lag."""
+    return reply(request, await log.consumers(database(request)))
+
+
+@router.get("/v1/log/{partition}", response_model=schemas.LogPage, responses=problems(404), dependencies=[requires("log:read")])
+async def read_log(request: Request, partition: int, query: Annotated[schemas.LogQuery, Query()]) -> Response:
+    """What the log holds; `value` is the stored JSON text, so that its hash can be checked against `chain`."""
+    return reply(request, await log.page(database(request), partition, query))
+
+
+@router.delete("/v1/log/consumers/{name}", status_code=204, responses=problems(404), dependencies=[requires("log:admin")])
+async def remove_consumer(request: Request, name: str) -> Response:
+    """The only way in which a consumer ends."""
+    await log.remove(database(request), name)
+    return Response(status_code=204)

@@ -1,0 +1,49 @@
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from services.registry import schemas
+from services.registry.routes import database, problems
+from services.registry.service import reads, stations
+from shared.auth import Principal, requires
+from shared.http import next_link, reply
+
+router = APIRouter(tags=["stations 站点"])
+Reader = Annotated[Principal, requires("registry:read")]
+Writer = Annotated[Principal, requires("stations:write")]
+
+
+@router.post("/v1/stations", status_code=201, response_model=schemas.StationAnswer, responses=problems(409, 503))
+async def create_station(request: Request, body: schemas.NewStation, principal: Writer) -> Response:
+    """Register a station from `effective_at` on, with its first aliases. Its level never changes: another level is another station."""
+    return reply(request, await stations.create_station(database(request), principal, body), status=201)
+
+
+@router.get("/v1/stations", response_model=schemas.StationList, responses=problems())
+async def list_stations(request: Request, principal: Reader, query: Annotated[schemas.StationQuery, Query()]) -> Response:
+    """Stations as they were at `valid_at`, as known at `known_at`."""
+    found = await reads.stations(database(request), principal, query)
+    return reply(request, found, headers=next_link(request, found.next_cursor))
+
+
+@router.get("/v1/stations/{station_id}", response_model=schemas.StationAnswer, responses=problems(404))
+async def get_station(request: Request, principal: Reader, station_id: str, query: Annotated[schemas.OneQuery, Query()]) -> Response:
+    return reply(request, await reads.station(database(request), principal, station_id, query))
+
+
+@router.patch("/v1/stations/{station_id}", response_model=schemas.StationAnswer, responses=problems(404, 409, 503))
+async def change_station(request: Request, body: schemas.StationChange, principal: Writer, station_id: str) -> Response:
+    """Change a station from `effective_at` until the next recorded change."""
+    return reply(request, await stations.change_station(database(request), principal, station_id, body))
+
+
+@router.post("/v1/stations/{station_id}/aliases", status_code=201, response_model=schemas.AliasAnswer, responses=problems(404, 409, 503))
+async def add_alias(request: Request, body: schemas.NewAlias, principal: Writer, station_id: str) -> Response:
+    """How a sender names the station, by code or by name; 409 names the station that claims it in that period."""
+    return reply(request, await stations.add_alias(database(request), principal, station_id, body), status=201)
+
+
+@router.delete("/v1/stations/{station_id}/aliases/{alias_id}", response_model=schemas.AliasAnswer, responses=problems(404, 409, 503))
+async def end_alias(request: Request, principal: Writer, station_id: str, alias_id: str, effective_at: schemas.Moment) -> Response:
+    """End an alias; what was believed before stays readable."""
+    return reply(request, await stations.end_alias(database(request), principal, station_id, alias_id, effective_at))

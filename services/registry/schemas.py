@@ -1,0 +1,357 @@
+"""HTTP shapes of the registry (`api.md` §3). An unknown field of a request is 422; a documented field of an answer is always there."""
+
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from services.registry.domain.transitions import TRANSITIONS
+from shared.contracts.registry import FilingStatus, Level, OperatingStatus
+from shared.contracts.scan import BRANDS
+from shared.http import CONTROL, DEFAULT_LIMIT, MAX_CURSOR_BYTES, MAX_LIMIT, AsOf, Instant
+
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)  # outside, a time is a typing error
+MAX_ALIASES = 50  # of one request
+MAX_BODY_BYTES = 64 * 1024
+DIVISION_CODE = r"^[0-9]{12}$"
+
+
+def _in_range(at: datetime) -> datetime:
+    if not EARLIEST <= at < LATEST:
+        raise ValueError("must lie between 2000 and 2100")
+    return at
+
+
+def _day_in_range(day: date) -> date:
+    if not EARLIEST.date() <= day < LATEST.date():
+        raise ValueError("must lie between 2000 and 2100")
+    return day
+
+
+def _plain(text: str) -> str:
+    """Without NUL, control or bidirectional characters, and not blank."""
+    if not CONTROL.isdisjoint(text):
+        raise ValueError("control characters are not allowed")
+    if not (stripped := text.strip()):
+        raise ValueError("must not be blank")
+    return stripped
+
+
+def _brand(brand: str) -> str:
+    """A misspelt brand would cover nothing in silence, so only known carriers are taken."""
+    if brand not in BRANDS:
+        raise ValueError(f"must be one of {', '.join(BRANDS)}")
+    return brand
+
+
+def _once_each(values: list[str]) -> list[str]:
+    return sorted(set(values))
+
+
+Moment = Annotated[Instant, AfterValidator(_in_range)]
+Day = Annotated[date, AfterValidator(_day_in_range)]
+Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_plain)]
+Note = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_plain)]
+Code = Annotated[str, Field(pattern=DIVISION_CODE)]
+OperatorId = Annotated[str, Field(pattern=r"^opr_[0-9]{1,19}$", examples=["opr_1"])]
+Brand = Annotated[str, Field(max_length=32), AfterValidator(_brand)]
+Brands = Annotated[list[Brand], Field(max_length=len(BRANDS)), AfterValidator(_once_each)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Location(Body):
+    lat: float = Field(ge=-90, le=90, allow_inf_nan=False)
+    lng: float = Field(ge=-180, le=180, allow_inf_nan=False)
+    crs: Literal["WGS84"] = "WGS84"
+
+
+class NewOperator(Body):
+    name: Name
+    effective_at: Moment
+
+
+class InlineAlias(Body):
+    """An alias given with its station; valid from the station's `effective_at` where it says nothing else."""
+
+    namespace: Name
+    site_code: Name | None = None
+    site_name: Name | None = None
+    valid_from: Moment | None = None
+    valid_to: Moment | None = None
+
+
+class NewAlias(InlineAlias):
+    valid_from: Moment
+
+
+class NewStation(Body):
+    name: Name
+    level: Level
+    division_code: Code
+    location: Location | None = None
+    operator_id: OperatorId | None = None
+    brands: Brands = []
+    operating_status: OperatingStatus = OperatingStatus.PLANNED
+    aliases: list[InlineAlias] = Field([], max_length=MAX_ALIASES)
+    effective_at: Moment
+
+
+class StationChange(Body):
+    """Absent: not changed. `location` and `operator_id` may become null."""
+
+    name: Name = Field(default_factory=str)  # a factory: the OpenAPI shows no default for what is absent
+    division_code: Code = Field(default_factory=str)
+    location: Location | None = None
+    operator_id: OperatorId | None = None
+    brands: Brands = Field(default_factory=list)
+    operating_status: OperatingStatus = Field(default_factory=lambda: OperatingStatus.PLANNED)
+    effective_at: Moment
+
+
+class NewFiling(Body):
+    """`status` beyond draft and submitted is the postal administration's decision: it needs `filings:decide`, and a `receipt_no`."""
+
+    filer_id: OperatorId
+    covers_brands: Annotated[Brands, Field(min_length=1)]
+    authority: Name
+    receipt_no: Name | None = None
+    status: FilingStatus = FilingStatus.DRAFT
+    opened_on: Day
+    submitted_at: Moment | None = None
+    decided_at: Moment | None = None
+    effective_at: Moment
+
+
+class Transition(Body):
+    to: FilingStatus = Field(description="; ".join(f"{a} → {' | '.join(b)}" for a, b in TRANSITIONS.items() if b))
+    effective_at: Moment
+    receipt_no: Name | None = None
+    note: Note | None = None
+
+
+class Correction(Body):
+    """What we recorded for a period was wrong; `receipt_no` where none is known yet. `valid_to` null: from then on."""
+
+    valid_from: Moment
+    valid_to: Moment | None = None
+    status: FilingStatus
+    receipt_no: Name | None = None
+    reason: Note
+
+
+# what is asked
+class ListQuery(Body):
+    known_at: Moment | None = Field(None, description="as recorded by then")
+    limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
+    cursor: str | None = Field(None, max_length=MAX_CURSOR_BYTES, description="`next_cursor` of the page before; pins its revision")
+
+
+class DatedQuery(ListQuery):
+    valid_at: Moment | None = Field(None, description="facts that held then; absent: now")
+
+
+class OneQuery(Body):
+    valid_at: Moment | None = Field(None, description="facts that held then; absent: now")
+    known_at: Moment | None = Field(None, description="as recorded by then")
+
+
+class DivisionQuery(DatedQuery):
+    parent_code: str | None = Field(None, max_length=1300)
+    kind: str | None = Field(None, max_length=200)
+    q: str | None = Field(None, max_length=100)
+
+
+class OperatorQuery(DatedQuery):
+    q: str | None = Field(None, max_length=100)
+
+
+class StationQuery(DatedQuery):
+    """Several values of one filter: comma-separated."""
+
+    township_code: str | None = Field(None, max_length=1300)
+    level: str | None = Field(None, max_length=200)
+    filing_status: str | None = Field(None, max_length=200)
+    operating_status: str | None = Field(None, max_length=200)
+    brand: str | None = Field(None, max_length=200)
+    q: str | None = Field(None, max_length=100, description="part of the name")
+
+
+class FilingQuery(DatedQuery):
+    history: bool = Field(False, description="every period that was ever believed, superseded ones included")
+
+
+class StandingQuery(OneQuery):
+    station_id: str = Field(max_length=40)
+    brand: Brand
+    known_revision: int | None = Field(None, ge=0, lt=2**63, description="a registry revision, instead of known_at")
+
+
+class LogQuery(Body):
+    from_position: int = Field(0, ge=0, lt=2**62)
+    limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
+
+
+# what is answered
+class Label(BaseModel):
+    zh: str
+    en: str
+
+
+class DivisionItem(BaseModel):
+    code: str
+    name: str
+    label: Label
+    kind: str
+    parent_code: str | None
+    rural: bool
+    edition: int
+
+
+class OperatorItem(BaseModel):
+    operator_id: str
+    name: str
+    valid_from: Instant
+    valid_to: Instant | None
+    recorded_at: Instant
+    version: int
+
+
+class AliasItem(BaseModel):
+    alias_id: str
+    namespace: str
+    site_code: str | None
+    site_name: str | None
+    valid_from: Instant
+    valid_to: Instant | None
+
+
+class StationItem(BaseModel):
+    """`valid_from`/`valid_to`: for how long everything shown here held (the aliases carry their own)."""
+
+    station_id: str
+    name: str
+    level: str
+    division_code: str
+    township_code: str | None
+    county_code: str
+    location: Location | None
+    operator_id: str | None
+    brands: list[str]
+    operating_status: str
+    filing_status: str
+    aliases: list[AliasItem]
+    valid_from: Instant
+    valid_to: Instant | None
+    recorded_at: Instant
+    version: int
+
+
+class FilingItem(BaseModel):
+    filing_id: str
+    filer_id: str
+    covers_brands: list[str]
+    authority: str
+    receipt_no: str | None
+    status: str
+    opened_on: date
+    submitted_at: Instant | None
+    decided_at: Instant | None
+    valid_from: Instant
+    valid_to: Instant | None
+    recorded_at: Instant
+    superseded_at: Instant | None
+
+
+class OperatorAnswer(OperatorItem):
+    as_of: AsOf
+
+
+class AliasAnswer(AliasItem):
+    station_id: str
+    as_of: AsOf
+
+
+class StationAnswer(StationItem):
+    as_of: AsOf
+
+
+class FilingAnswer(FilingItem):
+    station_id: str
+    as_of: AsOf
+
+
+class DivisionList(BaseModel):
+    items: list[DivisionItem]
+    next_cursor: str | None
+    as_of: AsOf
+
+
+class OperatorList(BaseModel):
+    items: list[OperatorItem]
+    next_cursor: str | None
+    as_of: AsOf
+
+
+class StationList(BaseModel):
+    items: list[StationItem]
+    next_cursor: str | None
+    as_of: AsOf
+
+
+class FilingList(BaseModel):
+    station_id: str
+    items: list[FilingItem]
+    next_cursor: str | None
+    as_of: AsOf
+
+
+class SegmentItem(BaseModel):
+    valid_from: Instant
+    valid_to: Instant | None
+
+
+class StandingAnswer(BaseModel):
+    station_id: str
+    brand: str
+    level: str
+    division_code: str
+    operator_id: str | None
+    operating_status: str
+    filed: bool
+    filing_id: str | None
+    segment: SegmentItem
+    as_of: AsOf
+
+
+class LogItem(BaseModel):
+    position: int
+    appended_at: Instant
+    value: str
+    chain: str
+
+
+class LogPage(BaseModel):
+    items: list[LogItem]
+    next_position: int
+    head: int
+
+
+class ConsumerItem(BaseModel):
+    consumer: str
+    partition: int
+    next_position: int
+    lag: int
+    asks: int
+    seen_at: Instant
+
+
+class ConsumerList(BaseModel):
+    items: list[ConsumerItem]
+
+
+def changes_of(change: StationChange) -> dict[str, Any]:
+    """The fields that were given, without the time."""
+    return {name: getattr(change, name) for name in change.model_fields_set - {"effective_at"}}

@@ -1,0 +1,1 @@
+"""Load, decide, save: one transaction per request, committed at the edge. Reads, and writes by feature."""

@@ -1,0 +1,246 @@
+"""Reads: one snapshot per answer, at a stored revision and a moment of the world; a page pins both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from services.registry import repository, schemas
+from services.registry.domain.history import Row, filing_rows
+from services.registry.repository import Revision
+from services.registry.service import shown
+from services.registry.service.access import is_id, may_see, no_operator, no_station
+from shared.auth import Principal
+from shared.contracts.registry import Division, FilingStatus, Level, OperatingStatus, Operator, Station
+from shared.contracts.scan import BRANDS
+from shared.db import Database, Read
+from shared.http import AsOf, decode_cursor, encode_cursor, parse_many
+from shared.problems import Problem, invalid
+from shared.standing import Directory, holds
+
+BEFORE_ALL = Revision(-1, datetime.min.replace(tzinfo=UTC))  # nothing was recorded yet: every list is empty
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What a read is true of: a revision, a moment, and in a list the place to go on from."""
+
+    revision: Revision
+    moment: datetime
+    offset: int = 0
+
+    def as_of(self) -> AsOf:
+        if self.revision is BEFORE_ALL:
+            return AsOf(valid_at=self.moment)
+        number, recorded_at = self.revision
+        return AsOf(valid_at=self.moment, known_at=recorded_at, revision=number, registry_revision=number)
+
+    def page(self, items: Sequence[T], limit: int) -> tuple[list[T], str | None]:
+        """-> (one page, the cursor of the next)."""
+        end = self.offset + limit
+        state = {"r": self.revision.revision, "v": self.moment.isoformat(), "o": end}
+        return list(items[self.offset : end]), encode_cursor(state) if end < len(items) else None
+
+
+async def pin(read: Read, valid_at: datetime | None, known_at: datetime | None, known_revision: int | None = None) -> Pin:
+    """known_at resolves down to a stored revision; without it, the newest."""
+    moment = valid_at or datetime.now(UTC)
+    if known_revision is not None:
+        revision = await repository.revision_number(read, known_revision)
+        if revision is None:
+            raise invalid("#query/known_revision", "revision.unknown", "没有这个登记版本。", "The registry has no such revision (yet).")
+    else:
+        revision = await (repository.revision_at(read, known_at) if known_at else repository.newest(read))
+    return Pin(revision or BEFORE_ALL, moment)
+
+
+async def pin_list(read: Read, query: schemas.DatedQuery) -> Pin:
+    """The pin of a list: a cursor brings its own."""
+    if query.cursor is None:
+        return await pin(read, query.valid_at, query.known_at)
+    number, moment, offset = _state(decode_cursor(query.cursor))
+    revision = BEFORE_ALL if number == -1 else await repository.revision_number(read, number)
+    if revision is None:
+        raise _not_ours()
+    return Pin(revision, moment, offset)
+
+
+def _state(state: dict[str, Any]) -> tuple[int, datetime, int]:
+    match state:
+        case {"r": int(number), "v": str(text), "o": int(offset)} if -1 <= number < 2**63 and 0 <= offset < 2**31:
+            try:
+                moment = datetime.fromisoformat(text)
+                if moment.tzinfo and schemas.EARLIEST <= moment < schemas.LATEST:
+                    return number, moment, offset
+            except ValueError:
+                pass
+    raise _not_ours()
+
+
+def _not_ours() -> Problem:
+    return invalid("#query/cursor", "cursor.invalid", "游标无效，请从第一页重新开始。", "This cursor is not ours: begin anew.")
+
+
+def _in_order(id_: str) -> tuple[int, str]:
+    """Ids end in the revision that made them: shorter is earlier."""
+    return len(id_), id_
+
+
+def _choices(name: str, text: str | None, known: Sequence[str]) -> list[str] | None:
+    """The values of a filter over an enumeration: a misspelt one would answer an empty list in silence."""
+    values = parse_many(text)
+    if unknown := [v for v in values or () if v not in known]:
+        raise invalid(
+            f"#query/{name}", "enum", f"{unknown[0]} 无效，可用：{', '.join(known)}。", f"{unknown[0]} is none of {', '.join(known)}."
+        )
+    return values
+
+
+def _named(q: str | None, *names: str) -> bool:
+    return q is None or any(q.strip().casefold() in name.casefold() for name in names)
+
+
+async def divisions(database: Database, query: schemas.DivisionQuery) -> schemas.DivisionList:
+    parents, kinds = parse_many(query.parent_code), parse_many(query.kind)
+    async with database.read() as read:
+        at = await pin_list(read, query)
+        found = await repository.every(read, Division, at.revision.revision)
+    items = [
+        item
+        for division, _ in found
+        if (item := shown.division_item(division, at.moment))
+        and (parents is None or item.parent_code in parents)
+        and (kinds is None or item.kind in kinds)
+        and _named(query.q, item.name, item.label.en)
+    ]
+    page, cursor = at.page(items, query.limit)
+    return schemas.DivisionList(items=page, next_cursor=cursor, as_of=at.as_of())
+
+
+async def operators(database: Database, principal: Principal, query: schemas.OperatorQuery) -> schemas.OperatorList:
+    own = principal.tenant("operator")
+    async with database.read() as read:
+        at = await pin_list(read, query)
+        found = await repository.every(read, Operator, at.revision.revision)
+    items = [
+        item
+        for operator, recorded_at in sorted(found, key=lambda pair: _in_order(pair[0].operator_id))
+        if own in (None, operator.operator_id)
+        and (item := shown.operator_item(operator, recorded_at, at.moment))
+        and _named(query.q, item.name)
+    ]
+    page, cursor = at.page(items, query.limit)
+    return schemas.OperatorList(items=page, next_cursor=cursor, as_of=at.as_of())
+
+
+async def operator(database: Database, principal: Principal, operator_id: str, query: schemas.OneQuery) -> schemas.OperatorAnswer:
+    if not is_id(operator_id) or principal.tenant("operator") not in (None, operator_id):
+        raise no_operator()
+    async with database.read() as read:
+        at = await pin(read, query.valid_at, query.known_at)
+        found = await repository.found_one(read, Operator, operator_id, at.revision.revision)
+    item = shown.operator_item(found.record, found.recorded_at, at.moment) if found and isinstance(found.record, Operator) else None
+    if item is None:
+        raise no_operator()
+    return schemas.OperatorAnswer(**item.model_dump(), as_of=at.as_of())
+
+
+async def stations(database: Database, principal: Principal, query: schemas.StationQuery) -> schemas.StationList:
+    wanted = _Wanted(query)
+    async with database.read() as read:
+        at = await pin_list(read, query)
+        found = await repository.every(read, Station, at.revision.revision)
+        visible = [(s, recorded_at) for s, recorded_at in found if may_see(principal, s)]
+        directory = await shown.directory_of(read, (s for s, _ in visible), at.revision.revision)
+    items = [
+        item
+        for station, recorded_at in sorted(visible, key=lambda pair: _in_order(pair[0].station_id))
+        if (item := shown.station_item(directory, station, recorded_at, at.moment)) and wanted.matches(item)
+    ]
+    page, cursor = at.page(items, query.limit)
+    return schemas.StationList(items=page, next_cursor=cursor, as_of=at.as_of())
+
+
+class _Wanted:
+    """The filters of a list of stations."""
+
+    def __init__(self, query: schemas.StationQuery) -> None:
+        self.q = query.q
+        self.brands = _choices("brand", query.brand, BRANDS)
+        self.fields = {
+            "township_code": parse_many(query.township_code),
+            "level": _choices("level", query.level, list(Level)),
+            "filing_status": _choices("filing_status", query.filing_status, ["none", *FilingStatus]),
+            "operating_status": _choices("operating_status", query.operating_status, list(OperatingStatus)),
+        }
+
+    def matches(self, item: schemas.StationItem) -> bool:
+        return (
+            all(values is None or getattr(item, name) in values for name, values in self.fields.items())
+            and (self.brands is None or not set(self.brands).isdisjoint(item.brands))
+            and _named(self.q, item.name)
+        )
+
+
+async def station(database: Database, principal: Principal, station_id: str, query: schemas.OneQuery) -> schemas.StationAnswer:
+    async with database.read() as read:
+        at = await pin(read, query.valid_at, query.known_at)
+        record, recorded_at = await _visible(read, principal, station_id, at)
+        directory = await shown.directory_of(read, [record], at.revision.revision)
+    item = shown.station_item(directory, record, recorded_at, at.moment)
+    if item is None:
+        raise no_station()
+    return schemas.StationAnswer(**dict(item), as_of=at.as_of())
+
+
+async def _visible(read: Read, principal: Principal, station_id: str, at: Pin) -> tuple[Station, datetime]:
+    found = await repository.found_one(read, Station, station_id, at.revision.revision) if is_id(station_id) else None
+    if found is None or not isinstance(found.record, Station) or not may_see(principal, found.record):
+        raise no_station()
+    return found.record, found.recorded_at
+
+
+async def filings(database: Database, principal: Principal, station_id: str, query: schemas.FilingQuery) -> schemas.FilingList:
+    """Without history: of each filing what held at the moment, as known at the revision."""
+    async with database.read() as read:
+        at = await pin_list(read, query)
+        await _visible(read, principal, station_id, at)
+        rows = filing_rows(await repository.past(read, Station, station_id, at.revision.revision))
+    if not query.history:
+        rows = [r for r in rows if r.superseded_at is None and holds(r.segment, at.moment)]
+    page, cursor = at.page(sorted(rows, key=_filing_order), query.limit)
+    return schemas.FilingList(station_id=station_id, items=[shown.filing_item(r) for r in page], next_cursor=cursor, as_of=at.as_of())
+
+
+def _filing_order(row: Row) -> tuple[tuple[int, str], datetime, datetime]:
+    return _in_order(row.filing.filing_id), row.segment.valid_from, row.recorded_at
+
+
+async def standing(database: Database, principal: Principal, query: schemas.StandingQuery) -> schemas.StandingAnswer:
+    if query.known_at and query.known_revision is not None:
+        raise invalid("#query/known_revision", "one_of", "known_at 与 known_revision 只能给一个。", "Give one of the two.")
+    async with database.read() as read:
+        at = await pin(read, query.valid_at, query.known_at, query.known_revision)
+        record, _ = await _visible(read, principal, query.station_id, at)
+        directory = await shown.directory_of(read, [record], at.revision.revision)
+    return _standing(directory, query, at)
+
+
+def _standing(directory: Directory, query: schemas.StandingQuery, at: Pin) -> schemas.StandingAnswer:
+    found = directory.standing(query.station_id, query.brand, at.moment)
+    if found is None:
+        raise no_station()
+    return schemas.StandingAnswer(
+        station_id=found.station_id,
+        brand=query.brand,
+        level=found.level,
+        division_code=found.division_code,
+        operator_id=found.operator_id,
+        operating_status=found.operating_status,
+        filed=found.filed,
+        filing_id=found.filing_id,
+        segment=schemas.SegmentItem(valid_from=found.valid_from, valid_to=found.valid_to),
+        as_of=at.as_of(),
+    )

@@ -1,0 +1,103 @@
+"""One write: lock the head, read, decide, record, one log position, commit. Everything that changes the registry passes here."""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+from msgspec.structs import replace
+
+from services.registry import repository
+from services.registry.domain.filings import receipts_of
+from services.registry.domain.refusals import Conflict, Invalid
+from shared.contracts.registry import PARTITION, TOPIC, AnyRecord, RegistryChange, Station, record_id
+from shared.db import Database, Write
+from shared.http import AsOf
+from shared.log import Closed, Entry, TooLarge, append, lock_heads
+from shared.problems import Problem, invalid, unavailable
+from shared.standing import sites_of
+
+
+@dataclass
+class Recording:
+    """A write that holds the head. `revision`: its log position to be; what was known before is `known`."""
+
+    tx: Write
+    revision: int
+    recorded_at: datetime
+    records: list[AnyRecord] = field(default_factory=list)
+
+    @property
+    def known(self) -> int:
+        return self.revision - 1
+
+    def put(self, record: AnyRecord) -> None:
+        self.records.append(replace(record, version=record.version + 1))
+
+    def as_of(self, valid_at: datetime) -> AsOf:
+        return AsOf(valid_at=valid_at, known_at=self.recorded_at, revision=self.revision, registry_revision=self.revision)
+
+
+@contextlib.asynccontextmanager
+async def recording(database: Database, actor: str, reason: str | None = None) -> AsyncIterator[Recording]:
+    """The head is locked before anything is read, so two edits of one station never miss each other (design §4)."""
+    with refusals_as_problems():
+        async with database.write() as tx:
+            heads = await lock_heads(database, tx, TOPIC, [PARTITION])
+            draft = Recording(tx, heads[PARTITION][0], await repository.next_moment(tx))
+            yield draft
+            await _store(database, draft, actor, reason)
+
+
+async def _store(database: Database, draft: Recording, actor: str, reason: str | None) -> None:
+    assert draft.records, "a write records something"
+    change = RegistryChange(recorded_at=draft.recorded_at, actor=actor, reason=reason, records=tuple(draft.records))
+    await repository.insert(draft.tx, repository.Revision(draft.revision, draft.recorded_at), actor, reason, draft.records)
+    if traces := [(term, r.station_id) for r in draft.records if isinstance(r, Station) for term in terms_of(r)]:
+        await repository.insert_traces(draft.tx, traces)
+    key = "|".join(record_id(draft.records[0])).encode()
+    [position] = await append(database, draft.tx, TOPIC, [Entry(PARTITION, key, msgspec.json.encode(change))])
+    assert position == draft.revision
+
+
+def terms_of(station: Station) -> set[str]:
+    """Under which words the station can be found again."""
+    receipts = (receipt_term(*receipt) for f in station.filings for receipt in receipts_of(f))
+    return {*map(site_term, sites_of(station)), *receipts, *(filing_term(f.filing_id) for f in station.filings)}
+
+
+def site_term(site: bytes) -> str:
+    return f"site|{site.hex()}"
+
+
+def receipt_term(authority: str, receipt_no: str) -> str:
+    return f"receipt|{authority}|{receipt_no}"
+
+
+def filing_term(filing_id: str) -> str:
+    return f"filing|{filing_id}"
+
+
+@contextlib.contextmanager
+def refusals_as_problems() -> Iterator[None]:
+    """What the domain or the log refuses, as the caller reads it."""
+    try:
+        yield
+    except Conflict as e:
+        raise Problem(409, e.code, e.zh, e.en) from None
+    except Invalid as e:
+        raise invalid(e.pointer, e.code, e.zh, e.en) from None
+    except Closed:
+        raise unavailable(
+            "log.closed",
+            "日志已关闭，待运维恢复；未存储任何内容。",
+            "The log is closed until an operator has recovered it: retry later.",
+        ) from None
+    except TooLarge:
+        raise Problem(
+            409,
+            "record.too_large",
+            "该站点的历史记录过大，无法再追加。",
+            "This record's history no longer fits one message: register a new station to go on.",
+        ) from None

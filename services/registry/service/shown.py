@@ -1,0 +1,108 @@
+"""From records to what the API shows at a moment."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from services.registry import repository, schemas
+from services.registry.domain.divisions import county_of, short_name
+from services.registry.domain.history import Row
+from shared.contracts.registry import RURAL_KINDS, Alias, Division, Operator, Station, StationSegment
+from shared.db import Read
+from shared.standing import Directory, at, holds
+
+NO_BRAND = ""  # a standing is for a brand; what does not depend on one is the same for all
+
+
+async def directory_of(read: Read, stations: Iterable[Station], revision: int) -> Directory:
+    """The stations with the divisions that they refer to."""
+    found = list(stations)
+    codes = {segment.division_code for station in found for segment in station.segments}
+    return Directory.of([*found, *await repository.some(read, Division, codes, revision)])
+
+
+def station_item(directory: Directory, station: Station, recorded_at: datetime, moment: datetime) -> schemas.StationItem | None:
+    """None: it was not registered then."""
+    segment, standing = at(station.segments, moment), directory.standing(station.station_id, NO_BRAND, moment)
+    if segment is None or standing is None:
+        return None
+    return schemas.StationItem(
+        station_id=station.station_id,
+        name=segment.name,
+        level=station.level,
+        division_code=segment.division_code,
+        township_code=segment.township_code,
+        county_code=county_of(segment.division_code),
+        location=location(segment),
+        operator_id=segment.operator_id,
+        brands=list(segment.brands),
+        operating_status=segment.operating_status,
+        filing_status=standing.filing_status or "none",
+        aliases=[alias_item(a) for a in station.aliases if holds(a, moment)],
+        valid_from=standing.valid_from,
+        valid_to=standing.valid_to,
+        recorded_at=recorded_at,
+        version=station.version,
+    )
+
+
+def location(segment: StationSegment) -> schemas.Location | None:
+    return None if segment.lat is None or segment.lng is None else schemas.Location(lat=segment.lat, lng=segment.lng)
+
+
+def alias_item(alias: Alias) -> schemas.AliasItem:
+    return schemas.AliasItem(
+        alias_id=alias.alias_id,
+        namespace=alias.namespace,
+        site_code=alias.site_code,
+        site_name=alias.site_name,
+        valid_from=alias.valid_from,
+        valid_to=alias.valid_to,
+    )
+
+
+def filing_item(row: Row) -> schemas.FilingItem:
+    return schemas.FilingItem(
+        filing_id=row.filing.filing_id,
+        filer_id=row.filing.filer_id,
+        covers_brands=list(row.filing.covers_brands),
+        authority=row.filing.authority,
+        receipt_no=row.segment.receipt_no,
+        status=row.segment.status,
+        opened_on=row.filing.opened_on,
+        submitted_at=row.filing.submitted_at,
+        decided_at=row.filing.decided_at,
+        valid_from=row.segment.valid_from,
+        valid_to=row.segment.valid_to,
+        recorded_at=row.recorded_at,
+        superseded_at=row.superseded_at,
+    )
+
+
+def operator_item(operator: Operator, recorded_at: datetime, moment: datetime) -> schemas.OperatorItem | None:
+    segment = at(operator.segments, moment)
+    if segment is None:
+        return None
+    return schemas.OperatorItem(
+        operator_id=operator.operator_id,
+        name=segment.name,
+        valid_from=segment.valid_from,
+        valid_to=segment.valid_to,
+        recorded_at=recorded_at,
+        version=operator.version,
+    )
+
+
+def division_item(division: Division, moment: datetime) -> schemas.DivisionItem | None:
+    segment = at(division.segments, moment)
+    if segment is None:
+        return None
+    name = short_name(segment.name, segment.kind)
+    return schemas.DivisionItem(
+        code=division.code,
+        name=name,
+        label=schemas.Label(zh=name, en=segment.name_en),
+        kind=segment.kind,
+        parent_code=segment.parent_code,
+        rural=segment.kind in RURAL_KINDS,
+        edition=segment.edition,
+    )
