@@ -44,10 +44,10 @@ class Station:
     operator: str
     status: str = "open"
     filed_at: datetime | None = None
-    zto_name: str = ""
+    known_as: tuple[tuple[str, str], ...] = ()  # (brand, the name that this brand gives it)
 
     def name_for(self, brand: str) -> str:
-        return self.zto_name if brand == "zto" and self.zto_name else self.name
+        return dict(self.known_as).get(brand, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,8 @@ def _village(i: int, division: dict[str, Any]) -> Station:
     filed_at = OPENED_AT + timedelta(days=40) if i in FILED_FROM_START else None
     if i in FILED_IN_JULY:
         filed_at = JULY + timedelta(days=FILED_IN_JULY[i] - 1)
-    return replace(station, status=NOT_OPEN.get(i, "open"), filed_at=filed_at, zto_name=OTHER_NAME_IS if i == OTHER_NAME else "")
+    known_as = {OTHER_NAME: (("zto", OTHER_NAME_IS),), UNMAPPED: (("yto", UNMAPPED_NAME_IS),)}.get(i, ())
+    return replace(station, status=NOT_OPEN.get(i, "open"), filed_at=filed_at, known_as=known_as)
 
 
 def aliases(station: Station, unmapped: Station) -> list[dict[str, Any]]:

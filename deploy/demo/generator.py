@@ -30,6 +30,7 @@ class Mix:
     out_of_order: int = 100  # of all distinct scans
     late: int = 20  # of parcels: told after the month was on the books
     also_by_scanners: int = 80  # of ZTO's parcels: told by the county's scanners, too
+    at_township: int = 70  # collected at the township's station, not carried on to the village
     in_town: int = 25
     in_transit: int = 10
     picked_up: int = 750  # of delivered parcels: the villager's pick-up is told
@@ -138,8 +139,10 @@ class _Maker:
 
     def usual(self, feed: str) -> Parcel:
         brand = self.rng.choice(BRANDS_OF[feed])
-        village = self.rng.choices(self.county.villages, self.weights)[0]
-        scans = self.journey(feed, village)
+        station = self.rng.choices(self.county.villages, self.weights)[0]
+        if self.rng.randrange(1000) < self.mix.at_township:
+            station = next(t for t in self.county.townships if t.township_code == station.township_code)
+        scans = self.journey(feed, station)
         fate = self.rng.randrange(1000)
         if fate < self.mix.in_town:
             town = tuple(Scan("signed", s.at, None, IN_TOWN) for s in scans if s.action == "station_inbound")
@@ -149,8 +152,8 @@ class _Maker:
         late = self.rng.randrange(1000) < self.mix.late
         return Parcel(feed, brand, self.waybill(brand), scans, "late" if late else "")
 
-    def journey(self, feed: str, village: Station) -> tuple[Scan, ...]:
-        """From a far city over the hub to the village; hour and duration of a real parcel, a day of July."""
+    def journey(self, feed: str, station: Station) -> tuple[Scan, ...]:
+        """From a far city over the hub to the station; hour and duration of a real parcel, a day of July."""
         like = self.rng.choice(self.real)
         shift = timedelta(minutes=self.rng.randint(-25, 25), seconds=self.rng.randint(0, 59))
         day = datetime(2023, 7, self.rng.randint(1, 31), tzinfo=SHANGHAI)
@@ -159,7 +162,7 @@ class _Maker:
         weight_g = self.rng.choice((180, 350, 500, 850, 1200, 2400))
         scans = [
             Scan("arrived", at_hub, self.county.hub, "", weight_g),
-            Scan("station_inbound", at_hub + takes, village, "", weight_g),
+            Scan("station_inbound", at_hub + takes, station, "", weight_g),
         ]
         if feed != KUAIDI100:
             scans.insert(1, Scan("out_for_delivery", at_hub + takes / 8, self.county.hub, "", weight_g))
@@ -168,7 +171,7 @@ class _Maker:
             scans.insert(0, Scan("picked_up", at_hub - timedelta(minutes=self.rng.randint(1500, 3600)), None, f"{city}转运中心"))
         if self.rng.randrange(1000) < self.mix.picked_up:
             waited = timedelta(minutes=round(20 + self.rng.expovariate(1 / 420)))
-            scans.append(Scan("station_pickup", at_hub + takes + waited, village, "", weight_g))
+            scans.append(Scan("station_pickup", at_hub + takes + waited, station, "", weight_g))
         return tuple(scans)
 
     def stories(self) -> list[Parcel]:

@@ -1,0 +1,70 @@
+"""How the demo talks: progress and tables, coloured on a terminal, plain lines elsewhere; Chinese first, English beside it."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+PLAIN_WIDTH = 132  # columns where there is no terminal to ask
+PLAIN_STEPS = 4  # lines of progress where there is no terminal
+
+
+class Counting(Protocol):
+    def __call__(self, done: int = 1, /) -> None: ...
+
+
+class Show:
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, soft_wrap=False)
+        self.began = time.monotonic()
+
+    def line(self, text: str = "") -> None:
+        self.console.print(text, markup=False)
+
+    def step(self, zh: str, en: str) -> None:
+        self.console.print(f"[{time.monotonic() - self.began:5.1f} s] {zh} · {en}", markup=False, style="cyan")
+
+    def title(self, zh: str, en: str) -> None:
+        self.console.print()
+        self.console.print(f"{zh} · {en}", markup=False, style="bold")
+
+    def text(self, text: str) -> None:
+        """A paragraph, indented."""
+        self.console.print(Padding(text.replace("[", "\\["), (0, 0, 0, 4)))
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], numbers_from: int = 1) -> None:
+        """`numbers_from`: the first column that is aligned to the right."""
+        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+        for i, column in enumerate(columns):
+            table.add_column(column, justify="right" if i >= numbers_from else "left", no_wrap=i < numbers_from)
+        for row in rows:
+            table.add_row(*(str(cell).replace("[", "\\[") for cell in row))
+        self.console.print(Padding(table, (0, 0, 0, 4)))
+
+    @contextmanager
+    def progress(self, zh: str, en: str, total: int) -> Iterator[Counting]:
+        if not self.console.is_terminal:
+            self.step(f"{zh}（{total}）", f"{en} ({total})")
+            yield self._plainly(total)
+            return
+        columns = (TextColumn("        {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self.console, transient=False) as bar:
+            task = bar.add_task(f"{zh} · {en}", total=total)
+            yield lambda done=1: bar.advance(task, done)
+
+    def _plainly(self, total: int) -> Counting:
+        so_far = 0
+
+        def count(done: int = 1) -> None:
+            nonlocal so_far
+            before, so_far = so_far, so_far + done
+            if so_far * PLAIN_STEPS // max(total, 1) > before * PLAIN_STEPS // max(total, 1):
+                self.line(f"          {so_far} / {total}")
+
+        return count
