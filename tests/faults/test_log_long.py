@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from shared import failpoints
 from shared.log import Closed
 from tests.conftest import MakeDatabase
-from tests.faults.harness import FIGURES, Broker, Log, Process, as_owner, broker, new_log, processes, writing
+from tests.faults.harness import FIGURES, Broker, Log, Process, as_owner, broker, new_log, processes, survived, writing
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -37,9 +37,7 @@ async def proven(log: Log, what: str, faults: int, within_s: float = DRAIN_S) ->
     drained_s = await log.drained(within_s)
     await log.watermark_is_true()
     events = await log.verify()
-    print(
-        f"\n{what}: N = {faults} faults, {events} events, drained in {drained_s:.1f} s, 0 lost, 0 doubled; at 95 %, at most 3/N = {3 / faults:.0%}"
-    )
+    survived(what, faults, events, drained_s)
 
 
 @contextlib.contextmanager
