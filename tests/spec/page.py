@@ -1,0 +1,239 @@
+"""Reads a page of spec tables (Markdown): its words, its stations and aliases as registry snapshots, and its cases as parcels."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from hashlib import sha256
+from pathlib import Path
+
+from services.subsidy.domain.events import Event
+from shared.calendar import SHANGHAI
+from shared.contracts.registry import (
+    Alias,
+    Division,
+    DivisionSegment,
+    Filing,
+    FilingSegment,
+    FilingStatus,
+    Level,
+    OperatingStatus,
+    Operator,
+    OperatorSegment,
+    Station,
+    StationSegment,
+)
+from shared.money import yuan
+from shared.sites import site_id
+from shared.standing import Directory
+
+NAMESPACE = "gongpei"
+Row = dict[str, str]
+DAWN = datetime(2022, 1, 1, tzinfo=SHANGHAI)
+
+
+@dataclass(frozen=True)
+class Case:
+    section: str
+    name: str
+    brand: str
+    events: tuple[Event, ...]
+    outcome: str  # payable pending held refused in_transit
+    reason_codes: tuple[str, ...]
+    paid: str  # yuan, as shown
+    held: str
+    station: str | None
+    day: date | None
+
+
+@dataclass(frozen=True)
+class Page:
+    directory: Directory
+    sites: dict[bytes, str]
+    cases: tuple[Case, ...]
+
+
+def read_page(path: Path) -> Page:
+    tables = list(_tables(path.read_text()))
+    words = {row["中文"]: row["action"] for _, rows in tables for row in rows if "action" in row}
+    stations = [row for _, rows in tables for row in rows if "登记自" in row]
+    aliases = [row for _, rows in tables for row in rows if "别名" in row]
+    cases = tuple(_case(section, row, words) for section, rows in tables for row in rows if "案例" in row)
+    places = {row["站点"] for row in stations} | {row["别名"] for row in aliases} | set(re.findall(r"@([^\s；|]+)", path.read_text()))
+    return Page(_directory(stations, aliases), {_site(p): p for p in places}, cases)
+
+
+def _tables(text: str) -> Iterator[tuple[str, list[Row]]]:
+    """(heading above, rows by the Chinese word of their column)."""
+    for section in re.split(r"^## ", text, flags=re.M)[1:]:
+        heading = section.splitlines()[0]
+        cells = [[c.strip() for c in line.strip().strip("|").split("|")] for line in section.splitlines() if line.startswith("|")]
+        while cells:
+            header = [c.split()[0] for c in cells[0]]
+            end = next((i for i in range(3, len(cells)) if set(cells[i][0]) == {"-"}), len(cells) + 1) - 1
+            yield heading, [dict(zip(header, row, strict=True)) for row in cells[2:end]]
+            cells = cells[end:]
+
+
+# the registry of the page
+
+
+def _moment(text: str) -> datetime:
+    """'07-14 09:12', '07-14' or with a year."""
+    day, _, clock = text.partition(" ")
+    full = day if len(day) == 10 else f"2023-{day}"
+    return datetime.fromisoformat(f"{full}T{clock or '00:00'}").replace(tzinfo=SHANGHAI)
+
+
+def _site(name: str) -> bytes:
+    found = site_id(NAMESPACE, None, name)
+    assert found
+    return found
+
+
+def _changes(text: str, first: datetime) -> list[tuple[str, datetime, datetime | None]]:
+    """'planned, 07-05 open' → what holds from when to when."""
+    parts = [part.strip() for part in text.split(",")]
+    starts = [(p.rpartition(" ")[2], _moment(p.rpartition(" ")[0]) if " " in p else first) for p in parts]
+    ends = [start for _, start in starts[1:]]
+    return [(word, start, end) for (word, start), end in zip(starts, [*ends, None], strict=True)]
+
+
+def _directory(stations: list[Row], aliases: list[Row]) -> Directory:
+    divisions = {row["区划"]: row for row in stations}
+    operators = {row["企业"] for row in stations} - {"-"}
+    return Directory.of(
+        [
+            *(_division(code, row["类型"], row["站点"]) for code, row in divisions.items()),
+            *(_operator(operator_id) for operator_id in operators),
+            *(_station(row, [a for a in aliases if a["站点"] == row["站点"]]) for row in stations),
+        ]
+    )
+
+
+def _division(code: str, kind: str, name: str) -> Division:
+    segment = DivisionSegment(valid_from=DAWN, valid_to=None, name=name, name_en=code, kind=kind, parent_code=None, edition=2023)
+    return Division(version=1, code=code, segments=(segment,))
+
+
+def _operator(operator_id: str) -> Operator:
+    return Operator(
+        version=1, operator_id=operator_id, segments=(OperatorSegment(valid_from=DAWN, valid_to=None, name=f"企业{operator_id}"),)
+    )
+
+
+def _station(row: Row, aliases: list[Row]) -> Station:
+    registered = _moment(row["登记自"])
+    code = row["区划"]
+    names = [Alias(alias_id="als_0", namespace=NAMESPACE, site_code=None, site_name=row["站点"], valid_from=DAWN, valid_to=None)]
+    names += [
+        Alias(
+            alias_id=f"als_{i}",
+            namespace=NAMESPACE,
+            site_code=None,
+            site_name=a["别名"],
+            valid_from=_moment(a["自"]),
+            valid_to=None if a["至"] == "-" else _moment(a["至"]),
+        )
+        for i, a in enumerate(aliases, 1)
+    ]
+    segments = tuple(
+        StationSegment(
+            valid_from=start,
+            valid_to=end,
+            name=row["站点"],
+            division_code=code,
+            township_code=None if row["级别"] == "county_hub" else code[:9] + "000",
+            operator_id=None if row["企业"] == "-" else row["企业"],
+            brands=("zto", "yto"),
+            operating_status=OperatingStatus(status),
+            lat=None,
+            lng=None,
+        )
+        for status, start, end in _changes(row["状态"], registered)
+    )
+    filings = () if row["备案"] == "-" else (_filing(row["备案"], registered),)
+    return Station(version=1, station_id=row["站点"], level=Level(row["级别"]), segments=segments, aliases=tuple(names), filings=filings)
+
+
+def _filing(text: str, registered: datetime) -> Filing:
+    return Filing(
+        filing_id="fil_1",
+        filer_id="opr_1",
+        covers_brands=("zto",),
+        authority="运城市邮政管理局",
+        opened_on=date(2023, 1, 1),
+        submitted_at=None,
+        decided_at=None,
+        segments=tuple(
+            FilingSegment(valid_from=start, valid_to=end, status=FilingStatus(status), receipt_no=None)
+            for status, start, end in _changes(text, registered)
+        ),
+    )
+
+
+# the cases of the page
+
+
+def _case(section: str, row: Row, words: dict[str, str]) -> Case:
+    day, reasons = row["日期"], row["原因"]
+    return Case(
+        section=section,
+        name=row["案例"],
+        brand=row["品牌"],
+        events=tuple(_events(row["扫描"], words)),
+        outcome=row["结论"].split()[-1],
+        reason_codes=() if reasons == "-" else tuple(r.strip() for r in reasons.split(",")),
+        paid=row["补贴元"],
+        held=row["暂缓元"],
+        station=None if row["站点"] == "-" else row["站点"],
+        day=None if day == "-" else _moment(day).date(),
+    )
+
+
+_SCAN = re.compile(r"(?:#(?P<id>\w+) )?(?:v(?P<v>\d+) )?(?P<at>[\d-]+ \d\d:\d\d) (?P<action>\S+)(?P<rest>.*)")
+
+
+def _events(text: str, words: dict[str, str]) -> Iterator[Event]:
+    told: dict[bytes, int] = {}
+    for i, item in enumerate(text.split("；")):
+        match = _SCAN.fullmatch(item.strip())
+        assert match, f"cannot read the scan {item!r}"
+        event_id = _event_id(match["id"]) if match["id"] else bytes([i]).rjust(16, b"\0")
+        told[event_id] = told.get(event_id, 0) + 1
+        event = Event(
+            event_id, bytes([told[event_id]]) * 32, 1, "gongpei", words[match["action"]], _moment(match["at"]), None, None, None, None
+        )
+        if match["v"]:
+            event = event._replace(content=sha256(event_id).digest(), mapping_version=int(match["v"]))
+        for option in match["rest"].split():
+            event = _with(event, option, words)
+        yield event
+
+
+def _with(event: Event, option: str, words: dict[str, str]) -> Event:
+    name, _, value = option.partition("=")
+    match name:
+        case "撤销":
+            return event._replace(retracts_event_id=_event_id(value.removeprefix("#")))
+        case "撤销上次":
+            return event._replace(retracts_previous_action=words[value])
+        case "来源":
+            return event._replace(feed=value)
+        case "始发":
+            return event._replace(origin=value)
+    assert name.startswith("@"), f"cannot read {option!r}"
+    return event._replace(site=_site(name[1:]))
+
+
+def _event_id(label: str) -> bytes:
+    return label.encode().rjust(16, b"\xf0")
+
+
+def shown(outcome: str | None, reason_codes: tuple[str, ...], net_fen: int, held_fen: int, station: str | None, day: date | None) -> Case:
+    """A result in the page's own terms, to be compared with a case."""
+    return Case("", "", "", (), outcome or "in_transit", reason_codes, yuan(net_fen), yuan(held_fen), station, day)
+
+
+def expected(case: Case) -> Case:
+    return replace(case, section="", name="", brand="", events=())
