@@ -37,7 +37,7 @@ class Dsns(NamedTuple):
 
 class Installation:
     def __init__(self, var: Path) -> None:
-        self.var = var.absolute()
+        self.var = var.resolve()  # processes are recognised by their directory, which the system names without links
         self.run, self.log, self.secrets, self.postgres = (self.var / name for name in ("run", "log", "secrets", "postgres"))
 
     def make_directories(self) -> None:

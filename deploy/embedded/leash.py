@@ -1,4 +1,6 @@
-"""Becomes a program that dies with its parent: `leash.py PARENT_PID SIGNAL USER PROGRAM ARGUMENT…` (USER may be empty).
+"""Becomes a program that dies with its parent: `leash.py PARENT_PID SIGNAL USER PROGRAM ARGUMENT…`.
+
+USER is a name, empty (as we are), or `=name` (system_user.py says when): root's rights on files, under the number of `name`.
 
 A separate small program, because the same steps between fork and exec of a process with threads (preexec_fn) can deadlock.
 The system call is Linux's; on macOS the next start sweeps up what was left behind (supervisor.py). Nothing is imported late: the user we
@@ -11,6 +13,7 @@ import pwd
 import sys
 
 PR_SET_PDEATHSIG = 1
+CLONE_NEWUSER = 0x10000000
 
 
 def become(user: str) -> None:
@@ -18,6 +21,16 @@ def become(user: str) -> None:
     os.setgroups([])
     os.setgid(entry.pw_gid)
     os.setuid(entry.pw_uid)
+
+
+def appear_as(user: str) -> None:
+    """A user namespace that knows one user: outside it is root, inside it has the number of `user` and no privilege."""
+    entry = pwd.getpwnam(user)
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER):
+        sys.exit("the system allows no user namespace")
+    for name, text in (("uid_map", f"{entry.pw_uid} 0 1"), ("setgroups", "deny"), ("gid_map", f"{entry.pw_gid} 0 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
 
 
 def die_with(parent_pid: int, signal_number: int) -> None:
@@ -30,7 +43,9 @@ def die_with(parent_pid: int, signal_number: int) -> None:
 
 if __name__ == "__main__":
     _, parent, number, user, program, *arguments = sys.argv
-    if user:
+    if user.startswith("="):
+        appear_as(user[1:])
+    elif user:
         become(user)
     die_with(int(parent), int(number))
     try:

@@ -74,8 +74,14 @@ class Postgres:
         return self._supervisor.pid(NAME)
 
     async def start(self) -> None:
-        self._user = system_user.for_postgres()
-        self._require_places()
+        self._user = system_user.for_postgres(
+            {
+                self._home.parent: "set TONGCUN_VAR to a directory elsewhere, like /var/lib/tongcun",
+                binaries() / "postgres": "put this project elsewhere, like /opt/tongcun",
+            }
+        )
+        self._home.chmod(0o700)
+        system_user.own(self._home, self._user)
         if not self.data.exists():
             await asyncio.to_thread(self._initdb)
         self._require_version()
@@ -93,13 +99,6 @@ class Postgres:
 
     async def stop(self) -> None:
         await self._supervisor.stop(NAME)
-
-    def _require_places(self) -> None:
-        home, user = self._home, self._user
-        home.chmod(0o700)
-        system_user.own(home, user)
-        system_user.require_reachable(home, user, "set TONGCUN_VAR to a directory elsewhere, like /var/lib/tongcun")
-        system_user.require_reachable(binaries() / "postgres", user, "put this project elsewhere, like /opt/tongcun")
 
     def _initdb(self) -> None:
         """Into a directory beside it, renamed when it is complete: half a cluster is never taken for one."""

@@ -18,7 +18,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.embedded import postgres as postgres_module
-from deploy.embedded import processes
+from deploy.embedded import processes, system_user
 from deploy.embedded.installation import SERVICES, Installation
 from deploy.embedded.runtime import Runtime, embedded
 from deploy.embedded.supervisor import CannotStart
@@ -229,13 +229,35 @@ async def test_an_interrupted_initdb_is_done_again(empty: Path) -> None:
         assert await ask(runtime.installation.superuser_dsn(), "select 1") == 1
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="as a plain user the server runs as ourselves")
-async def test_as_root_a_closed_parent_directory_is_named() -> None:
-    with tempfile.TemporaryDirectory(prefix="tongcun-closed-") as closed:
-        with pytest.raises(CannotStart) as refused:
-            async with embedded(Path(closed) / "var"):
-                pass
-        assert f"may not enter {closed}: set TONGCUN_VAR" in line_of(refused)
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="as a plain user the server runs as ourselves")
+
+
+@pytest.fixture
+def closed(empty: Path) -> Path:
+    """A directory as root's home is: closed to everybody else."""
+    empty.chmod(0o700)
+    return empty
+
+
+@as_root
+async def test_as_root_a_closed_directory_is_named_where_there_are_no_user_namespaces(
+    closed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_user, "disguise_works", lambda _: False)
+    with pytest.raises(CannotStart) as refused:
+        async with embedded(closed / "var"):
+            pass
+    assert f"may not enter {closed}: set TONGCUN_VAR" in line_of(refused)
+
+
+@as_root
+@pytest.mark.skipif(os.geteuid() == 0 and not system_user.disguise_works("nobody"), reason="this system allows no user namespace")
+async def test_as_root_a_closed_directory_works_in_a_user_namespace_and_can_be_opened_later(closed: Path) -> None:
+    async with embedded(closed / "var") as runtime:
+        await ask(runtime.installation.superuser_dsn(), "create table kept()")
+    closed.chmod(0o755)
+    async with embedded(closed / "var") as runtime:  # now as the user made for it
+        assert await ask(runtime.installation.superuser_dsn(), "select count(*) from kept") == 0
 
 
 async def test_a_path_too_long_for_a_socket_goes_without(empty: Path) -> None:
