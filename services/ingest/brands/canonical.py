@@ -78,17 +78,17 @@ _MISSING = re.compile(r"missing required field `([a-z_]+)`")
 _SUSPICIOUS = re.compile(rb"\\|\x7f|\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
 
 
-def parse(push: RawPush) -> list[Item | Unreadable]:
-    """The items in order. Raises Unparseable when the body as a whole cannot be read."""
-    suspicious = _SUSPICIOUS.search(push.body) is not None
+def parse(push: RawPush, document: bytes) -> list[Item | Unreadable]:
+    """The items of `document` (the push's body, inflated) in order. Raises Unparseable when it cannot be read as a whole."""
+    suspicious = _SUSPICIOUS.search(document) is not None
     try:
-        events: list[Event] | None = _decode_batch(push.body).events
+        events: list[Event] | None = _decode_batch(document).events
     except (msgspec.ValidationError, RecursionError):
         events = None
     except (msgspec.DecodeError, UnicodeError):
         raise Unparseable("json.invalid") from None
     if events is None:
-        return [_alone(push, index, raw) for index, raw in enumerate(_raw_items(push.body))]
+        return [_alone(push, index, raw) for index, raw in enumerate(_raw_items(document))]
     return [_or_unreadable(push, index, event, suspicious) for index, event in enumerate(events)]
 
 

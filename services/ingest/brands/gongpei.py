@@ -59,7 +59,7 @@ COMPANIES: Mapping[str, str] = {  # HTKY (百世) and TTKDEX (天天) have left 
     "POST": "chinapost",
 }
 
-SAMPLE = [
+SAMPLE: list[dict[str, Any]] = [
     {
         "scanId": "GP-20230714-000001",
         "companyCode": "ZTO",

@@ -4,7 +4,8 @@
 
 The site is the text in 【】 of `context`:
   1. a leading 【…】 that ends in 省 市 州 盟 地区 县 区 旗 is the city, never the site;
-  2. a 【…】 that follows a word for a person (签收人, 快递员, 由 …) or holds a telephone number is somebody, never the site;
+  2. a 【…】 that follows a word for a person (签收人, 快递员 …; also 由, unless the code is 304 or 501, whose 由【…】 is a station) or that
+     holds a telephone number is somebody, never the site;
   3. of what is left the last one for 301, 303, 304 and 501, else the first one. None left: the scan names no place.
 """
 
@@ -53,6 +54,7 @@ CODES: Mapping[str, Action] = {
     "7": Action.TRANSFERRED,
 }
 SITE_IS_LAST = frozenset({"301", "303", "304", "501"})
+BY_STATION = frozenset({"304", "501"})
 CARRIERS: Mapping[str, str] = {
     "zhongtong": "zto",
     "shunfeng": "sf",
@@ -71,10 +73,11 @@ PERSON_WITHIN = 8  # characters before a 【 that are looked at
 
 _BRACKETS = re.compile(r"【([^【】]*)】")
 _CITY = re.compile(r"\s*【[^【】]*(?:[省市州盟县区旗]|地区)】")
-_PERSON = re.compile(r"(?:签收人|收件人|代签人|派件员|业务员|快递员|投递员|揽投员|小哥|联系人|由)\s*[:：是为]?\s*\Z")
+_PERSON = re.compile(r"(?:签收人|收件人|代签人|派件员|业务员|快递员|投递员|揽投员|小哥|联系人)\s*[:：是为]?\s*\Z")
+_BY = re.compile(r"由\s*\Z")
 _TELEPHONE = re.compile(r"\d{7}")
 
-SAMPLE = {
+SAMPLE: dict[str, Any] = {
     "status": "polling",
     "message": "变化",
     "autoCheck": "0",
@@ -180,17 +183,17 @@ def _context(moment: Document, at: str) -> str:
 def site_in(context: str, code: str) -> str | None:
     """The place that a line of history names; the rule stands at the top of this file."""
     city = _CITY.match(context)
-    start = city.end() if city else 0
-    places = [
-        name for found in _BRACKETS.finditer(context, start) if (name := found[1].strip()) and not _somebody(context, found.start(), name)
-    ]
+    found = [(match.start(), match[1].strip()) for match in _BRACKETS.finditer(context, city.end() if city else 0)]
+    places = [name for start, name in found if name and not _somebody(context, start, name, code)]
     if not places:
         return None
     return places[-1] if code in SITE_IS_LAST else places[0]
 
 
-def _somebody(context: str, start: int, name: str) -> bool:
-    return bool(_TELEPHONE.search(name) or _PERSON.search(context, max(0, start - PERSON_WITHIN), start))
+def _somebody(context: str, start: int, name: str, code: str) -> bool:
+    near = max(0, start - PERSON_WITHIN)
+    by_person = code not in BY_STATION and _BY.search(context, near, start)
+    return bool(by_person or _TELEPHONE.search(name) or _PERSON.search(context, near, start))
 
 
 def acknowledge(outcome: Outcome, message: str) -> Ack:

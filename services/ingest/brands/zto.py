@@ -33,7 +33,7 @@ CODES: Mapping[str, Action] = {
 # are not published: these words say re-addressing, everything else is read as a return, which refuses money until somebody looks.
 READDRESSING = frozenset({"改地址", "改地址件", "修改地址", "改址", "改派", "READDRESS", "CHANGE_ADDRESS"})
 
-SAMPLE = {
+SAMPLE: dict[str, Any] = {
     "billCode": "73100196611386",
     "action": "INBOUND",
     "actionTime": "2023-07-14 09:12:03",

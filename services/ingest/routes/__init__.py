@@ -1,0 +1,47 @@
+"""HTTP: translate only."""
+
+from datetime import datetime
+from typing import Any
+
+from fastapi import Request
+
+from services.ingest import repository
+from services.ingest.service import MAX_BODY_BYTES, Ingest
+from shared.auth import Principal
+from shared.db import Read
+from shared.http import AsOf, read_body
+from shared.problems import Problem
+
+NOBODY = "\x00"  # no feed has this name: whoever is limited to an operator, a merchant or a township owns no feed
+
+
+def ingest(request: Request) -> Ingest:
+    service: Ingest = request.app.state.service
+    return service
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Errors of an operation, for OpenAPI."""
+    return {status: {"description": "RFC 9457 problem details"} for status in (401, 403, *statuses)}
+
+
+async def bounded_body(request: Request) -> bytes | None:
+    """The exact bytes; None when there are too many, which each format says in its own words."""
+    try:
+        return await read_body(request, MAX_BODY_BYTES)
+    except Problem as problem:
+        if problem.status != 413:
+            raise
+        return None
+
+
+def tenant(principal: Principal) -> tuple[str | None, str | None]:
+    """(feed, brand) that the caller's rows are limited to."""
+    if principal.claim_kind in (None, "feed", "brand"):
+        return principal.tenant("feed"), principal.tenant("brand")
+    return NOBODY, None
+
+
+async def as_of(read: Read) -> AsOf:
+    at: datetime = await repository.now(read)
+    return AsOf(known_at=at)

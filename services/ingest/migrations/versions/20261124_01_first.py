@@ -120,10 +120,9 @@ def _identity() -> None:
 
 
 def _log() -> None:
-    where = [sa.Column("topic", sa.Text(), nullable=False), sa.Column("partition", sa.Integer(), nullable=False)]
     op.create_table(
         "log",
-        *(column.copy() for column in where),
+        *_where(),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("key", sa.LargeBinary(), nullable=False),
         sa.Column("value", sa.LargeBinary(), nullable=False),
@@ -133,7 +132,7 @@ def _log() -> None:
     )
     op.create_table(
         "log_head",
-        *(column.copy() for column in where),
+        *_where(),
         sa.Column("next_position", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("chain", sa.LargeBinary(), nullable=False),
         sa.Column("origin", sa.LargeBinary(), nullable=False),
@@ -143,7 +142,7 @@ def _log() -> None:
     )
     op.create_table(
         "log_relay",
-        *(column.copy() for column in where),
+        *_where(),
         sa.Column("next_position", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("kafka_offset", sa.BigInteger(), server_default=sa.text("-1"), nullable=False),
         sa.Column("asks", postgresql.JSONB(), server_default=sa.text("'{}'::jsonb"), nullable=False),
@@ -152,13 +151,17 @@ def _log() -> None:
     )
     op.create_table(
         "log_consumer",
-        *(column.copy() for column in where),
+        *_where(),
         sa.Column("consumer", sa.Text(), nullable=False),
         sa.Column("next_position", sa.BigInteger(), nullable=False),
         sa.Column("asks", sa.BigInteger(), nullable=False),
         sa.Column("seen_at", INSTANT, server_default=NOW, nullable=False),
         sa.PrimaryKeyConstraint("topic", "partition", "consumer", name=op.f("log_consumer_pkey")),
     )
+
+
+def _where() -> list[sa.Column[str] | sa.Column[int]]:
+    return [sa.Column("topic", sa.Text(), nullable=False), sa.Column("partition", sa.Integer(), nullable=False)]
 
 
 def _grants() -> None:

@@ -1,0 +1,182 @@
+"""The accepting transaction: whatever pushes have come together, their verdicts and their log positions are one commit.
+
+Statements, not loops: a commit of sixty-four pushes costs as many round trips as a commit of one.
+"""
+
+import secrets
+import time
+from base64 import b32encode
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from services.ingest import repository
+from services.ingest.brands.base import Feed, Mode
+from services.ingest.domain import verdicts
+from services.ingest.domain.items import Identified, Unreadable
+from shared import log
+from shared.calendar import shanghai_day
+from shared.contracts.scan import TOPIC, ScanEvent
+from shared.db import Database, Write
+from shared.identity import parcel_id, partition_of
+
+VERDICTS = ("accepted", "duplicate", "conflict", "quarantined", "rejected")
+_encode = msgspec.json.Encoder().encode
+
+
+class Counts(msgspec.Struct, frozen=True):
+    received: int
+    accepted: int
+    duplicate: int
+    conflict: int
+    quarantined: int
+    rejected: int
+
+
+class ReceiptItem(msgspec.Struct, frozen=True, gc=False):
+    index: int
+    verdict: str
+    event_id: str | None = None
+    code: str | None = None
+    pointer: str | None = None
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What a push became; `items` is the JSON that is stored, so that the answer is what a later look-up shows."""
+
+    receipt_id: str
+    feed: str
+    received_at: datetime
+    counts: Counts
+    items: msgspec.Raw
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A push that was authenticated and read, ready to be decided. `body` is encrypted."""
+
+    receipt_id: str
+    feed: Feed
+    received_at: datetime
+    verified: str
+    payload_sha256: bytes
+    key_id: str
+    body: bytes
+    items: Sequence[Identified | Unreadable]
+    unreadable: Literal["quarantined", "rejected"]
+
+    @property
+    def readable(self) -> Iterator[Identified]:
+        return (item for item in self.items if isinstance(item, Identified))
+
+
+def new_receipt_id() -> str:
+    """Made before the commit, so that it can be looked up when the commit's outcome is unknown; rises with time, for the index's sake."""
+    raw = (time.time_ns() // 1_000_000).to_bytes(6, "big") + secrets.token_bytes(9)
+    return "rcp_" + b32encode(raw).decode().lower()
+
+
+async def accept(database: Database, tx: Write, drafts: Sequence[Draft], partitions: int) -> list[Receipt]:
+    """Decide and store; the caller commits. Raises shared.log.Closed when a partition takes nothing now."""
+    decided = await _verdicts(database, tx, drafts)
+    receipts = [_receipt(draft, words) for draft, words in zip(drafts, decided, strict=True)]
+    await repository.insert_pushes(tx, [_push_row(d, r) for d, r in zip(drafts, receipts, strict=True)])
+    await repository.insert_quarantine(tx, [row for draft in drafts for row in _quarantine_rows(draft)])
+    entries = [entry for draft, words in zip(drafts, decided, strict=True) for entry in _entries(draft, words, partitions)]
+    await log.append(database, tx, TOPIC, entries)
+    return receipts
+
+
+async def _verdicts(database: Database, tx: Write, drafts: Sequence[Draft]) -> list[list[verdicts.Verdict]]:
+    """Per draft, the verdicts of its readable items in order."""
+    each = [[(item.event_id, item.content) for item in draft.readable] for draft in drafts]
+    candidates = [candidate for some in each for candidate in some]
+    first = verdicts.first_contents(candidates)
+    async with database.unblocked(tx):
+        new = await repository.insert_events(tx, first)
+        stored = await repository.contents(tx, [event for event in first if event not in new])
+        known = verdicts.known_contents(first, new, stored)
+        versions = await repository.insert_versions(tx, verdicts.other_contents(candidates, known))
+    words = iter(verdicts.decide(candidates, known, new, versions))
+    return [[next(words) for _ in some] for some in each]
+
+
+def _receipt(draft: Draft, words: Sequence[str]) -> Receipt:
+    left = iter(words)
+    items = [
+        ReceiptItem(i.item.index, next(left), str(i.event_id))
+        if isinstance(i, Identified)
+        else ReceiptItem(i.index, draft.unreadable, None, i.code, i.pointer)
+        for i in draft.items
+    ]
+    told = [item.verdict for item in items]
+    counts = Counts(len(items), *(told.count(verdict) for verdict in VERDICTS))
+    return Receipt(draft.receipt_id, draft.feed.feed, draft.received_at, counts, msgspec.Raw(_encode(items)))
+
+
+def _push_row(draft: Draft, receipt: Receipt) -> tuple[object, ...]:
+    return (
+        draft.receipt_id,
+        draft.feed.feed,
+        draft.feed.mode,
+        draft.feed.format,
+        draft.received_at,
+        shanghai_day(draft.received_at),
+        draft.verified,
+        draft.payload_sha256,
+        draft.key_id,
+        draft.body,
+        *msgspec.structs.astuple(receipt.counts),
+        bytes(receipt.items),
+    )
+
+
+def _quarantine_rows(draft: Draft) -> Iterator[tuple[object, ...]]:
+    if draft.unreadable == "quarantined":
+        for item in draft.items:
+            if isinstance(item, Unreadable):
+                yield draft.receipt_id, draft.feed.feed, item.index, item.code, item.pointer, draft.received_at
+
+
+def _entries(draft: Draft, words: Sequence[verdicts.Verdict], partitions: int) -> Iterator[log.Entry]:
+    """What goes to the log: accepted and conflicting events of a live feed."""
+    if draft.feed.mode != Mode.LIVE:
+        return
+    payload = draft.payload_sha256.hex()
+    for identified, verdict in zip(draft.readable, words, strict=True):
+        if verdict != "duplicate":
+            key = identified.parcel_key
+            value = _encode(_message(draft, identified, verdict, payload))
+            yield log.Entry(partition_of(key, partitions), parcel_id(key).encode(), value)
+
+
+def _message(draft: Draft, identified: Identified, verdict: Literal["accepted", "conflict"], payload: str) -> ScanEvent:
+    item = identified.item
+    return ScanEvent(
+        event_id=str(identified.event_id),
+        content=identified.content.hex(),
+        verdict=verdict,
+        brand=item.brand,
+        waybill_no=item.waybill_no,
+        raw_action=item.raw_action,
+        scanned_at=item.scanned_at,
+        site_namespace=draft.feed.namespace(item.brand),
+        site_code=item.site_code,
+        site_name=item.site_name,
+        origin=item.origin,
+        destination=item.destination,
+        goods=item.goods,
+        order_no=item.order_no,
+        weight_g=item.weight_g,
+        retracts=item.retracts,
+        action=item.action,
+        mapping_version=item.mapping_version,
+        feed=draft.feed.feed,
+        receipt_id=draft.receipt_id,
+        received_at=draft.received_at,
+        verified=draft.verified,
+        payload_sha256=payload,
+    )

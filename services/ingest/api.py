@@ -1,0 +1,69 @@
+"""`python -m services.ingest.api`: where senders push and others look what became of it."""
+
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+
+import uvicorn
+from fastapi import FastAPI
+
+from services.ingest import feeds, health
+from services.ingest.routes import feeds as feed_routes
+from services.ingest.routes import log, pushes, receipts
+from services.ingest.service import Ingest
+from services.ingest.settings import Settings
+from shared.auth import Verifier
+from shared.db import Database
+from shared.http import create_app
+from shared.keyring import Keyring, KeyringError
+from shared.settings import load
+from shared.telemetry import configure
+
+TITLE = "Tongcun ingest 通村接入"
+DESCRIPTION = "Scan events from couriers, aggregators and the county's scanners, each in its own format: nothing acknowledged is ever lost."
+MAX_REQUEST_BYTES = 4 << 20  # up to here a body that is too large gets its sender's own failure body, beyond it a problem
+
+
+def build(settings: Settings) -> FastAPI:
+    """The one place where the API's objects are made. Raises KeyringError."""
+    database = Database(settings.database_url, max_size=settings.pool_size, application_name="ingest-api")
+    keyring = Keyring.load(settings.keyring)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await database.open()
+        await health.check_installation(database, settings.partitions)
+        async with database.read() as read:
+            await feeds.refuse_foreign_keyring(read, keyring)
+        app.state.service = service = Ingest(database, keyring, settings)
+        await service.start()
+        yield
+        await service.close()
+        await database.close()
+
+    app = create_app(
+        service="ingest",
+        title=TITLE,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        routers=(pushes.router, receipts.router, feed_routes.router, log.router),
+        checks={"database": lambda: health.check_installation(database, settings.partitions)},
+        max_body_bytes=MAX_REQUEST_BYTES,
+    )
+    app.state.verifier = Verifier(settings.jwks)
+    return app
+
+
+def main() -> None:
+    settings = load(Settings)
+    configure("ingest-api", settings.log_level)
+    try:
+        app = build(settings)
+    except KeyringError as e:
+        sys.stderr.write(f"{e}\n")
+        raise SystemExit(2) from None
+    uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False)
+
+
+if __name__ == "__main__":
+    main()

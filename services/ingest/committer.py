@@ -1,0 +1,165 @@
+"""Group commit: pushes that arrive while a commit is under way share the next one.
+
+When a shared commit fails its pushes are committed one by one, so that a bad one fails alone. When its outcome is unknown (the answer
+to COMMIT was lost) the receipts are looked up, never run again.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+import msgspec
+import structlog
+
+from services.ingest import repository
+from services.ingest.accept import VERDICTS, Counts, Draft, Receipt, ReceiptItem, accept
+from shared import failpoints, telemetry
+from shared.db import LOST, Database
+from shared.log import Closed
+
+logger = structlog.get_logger(__name__)
+
+COMMITTERS = 2  # one commit travels while the next one is prepared
+MAX_PUSHES = 64  # of one commit
+MAX_EVENTS = 3_200  # of one commit: beyond it a commit takes longer than a sender should wait for others
+MAX_WAITING = 1_024  # pushes: bodies in memory are bounded, the next one is told to come later
+BREAK_S = 1.0  # after the database was lost: answer "later" at once, instead of letting everybody find out
+DRAIN_S = 10
+
+_decode_items = msgspec.json.Decoder(list[ReceiptItem]).decode
+
+
+class Later(Exception):
+    """Nothing was stored and the sender may come again; `code` says why."""
+
+    @property
+    def code(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass
+class _Waiting:
+    draft: Draft
+    done: "asyncio.Future[Receipt]"
+
+    def answer(self, receipt: Receipt) -> None:
+        if not self.done.done():  # the sender may have gone
+            self.done.set_result(receipt)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class Committer:
+    """Every push of this process passes through `commit`."""
+
+    def __init__(self, database: Database, partitions: int) -> None:
+        self._database, self._partitions = database, partitions
+        self._queue: deque[_Waiting] = deque()
+        self._work = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._broken_until = 0.0
+        self._closing = False
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._run()) for _ in range(COMMITTERS)]
+
+    async def close(self) -> None:
+        """Commit what waits, then end."""
+        self._closing = True
+        self._work.set()
+        _, late = await asyncio.wait(self._tasks, timeout=DRAIN_S)
+        for task in late:
+            task.cancel()
+
+    async def commit(self, draft: Draft) -> Receipt:
+        """Raises Later when nothing was stored."""
+        self.refuse_early()
+        waiting = _Waiting(draft, asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        self._work.set()
+        return await waiting.done
+
+    def refuse_early(self) -> None:
+        """Raises Later when a commit could not succeed now."""
+        if self._closing:
+            raise Later("service.stopping")
+        if time.monotonic() < self._broken_until:
+            raise Later("database.unavailable")
+        if len(self._queue) >= MAX_WAITING:
+            raise Later("service.busy")
+
+    async def _run(self) -> None:
+        while True:
+            if batch := self._take():
+                await self._commit(batch)
+            elif self._closing:
+                return
+            else:
+                self._work.clear()
+                await self._work.wait()
+
+    def _take(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        events = 0
+        while self._queue and len(batch) < MAX_PUSHES and (not batch or events + len(self._queue[0].draft.items) <= MAX_EVENTS):
+            events += len(self._queue[0].draft.items)
+            batch.append(self._queue.popleft())
+        return batch
+
+    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+        try:
+            receipts = await self._transaction([w.draft for w in batch])
+        except LOST as e:
+            logger.warning("commit.unknown", pushes=len(batch), error=type(e).__name__)
+            await self._look_up(batch)
+        except Exception as e:  # every waiter gets it, alone
+            await self._one_by_one(batch, e)
+        else:
+            telemetry.INGEST_COMMIT.observe(len(batch))
+            for waiting, receipt in zip(batch, receipts, strict=True):
+                waiting.answer(receipt)
+
+    async def _transaction(self, drafts: Sequence[Draft]) -> list[Receipt]:
+        async with self._database.write() as tx:
+            receipts = await accept(self._database, tx, drafts, self._partitions)
+            failpoints.hit("ingest.before_commit")
+        failpoints.hit("ingest.after_commit")
+        return receipts
+
+    async def _one_by_one(self, batch: Sequence[_Waiting], error: Exception) -> None:
+        if len(batch) > 1:
+            for waiting in batch:
+                await self._commit([waiting])
+            return
+        if isinstance(error, Closed):
+            batch[0].fail(Later("log.closed"))
+        elif isinstance(error, asyncpg.PostgresError):  # rolled back: a full disk, a deadlock, a lock not had in time
+            logger.error("commit.failed", error=type(error).__name__, sqlstate=error.sqlstate)
+            batch[0].fail(Later("database.failed"))
+        else:
+            batch[0].fail(error)
+
+    async def _look_up(self, batch: Sequence[_Waiting]) -> None:
+        try:
+            async with self._database.read() as read:
+                found = await repository.stored(read, [w.draft.receipt_id for w in batch])
+        except LOST:
+            self._broken_until = time.monotonic() + BREAK_S
+            found = {}
+        for waiting in batch:
+            items = found.get(waiting.draft.receipt_id)
+            if items is None:  # not stored; or not yet seen, then the sender's next attempt is a duplicate
+                waiting.fail(Later("database.unavailable"))
+            else:
+                waiting.answer(_receipt_of(waiting.draft, items))
+
+
+def _receipt_of(draft: Draft, items: bytes) -> Receipt:
+    told = [item.verdict for item in _decode_items(items)]
+    counts = Counts(len(told), *(told.count(verdict) for verdict in VERDICTS))
+    return Receipt(draft.receipt_id, draft.feed.feed, draft.received_at, counts, msgspec.Raw(items))

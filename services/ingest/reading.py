@@ -1,0 +1,139 @@
+"""What others may read of ingest: rows to answers."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from services.ingest import repository, schemas
+from shared import log
+from shared.contracts.scan import TOPIC
+from shared.db import Database, Read
+from shared.http import AsOf, decode_cursor, encode_cursor
+from shared.problems import Problem, invalid, not_found
+
+Tenant = tuple[str | None, str | None]  # (feed, brand): null, no limit
+VERDICTS = ("received", "accepted", "duplicate", "conflict", "quarantined", "rejected")
+
+
+def _counts(row: asyncpg.Record) -> schemas.Counts:
+    return schemas.Counts(**{name: row[name] for name in VERDICTS})
+
+
+async def receipt(read: Read, receipt_id: str, tenant: Tenant) -> dict[str, Any]:
+    row = await repository.receipt(read, receipt_id, *tenant)
+    if row is None:
+        raise not_found("该回执", "receipt")
+    return {
+        "receipt_id": row["receipt_id"],
+        "feed": row["feed"],
+        "received_at": row["received_at"],
+        "counts": _counts(row).model_dump(),
+        "items": msgspec.json.decode(row["items"]),
+    }
+
+
+async def completeness(
+    read: Read,
+    days: tuple[date | None, date | None],
+    feeds: list[str] | None,
+    tenant: Tenant,
+    cursor: str | None,
+    limit: int,
+) -> schemas.Completeness:
+    rows = await repository.completeness(read, days, feeds, tenant, _after_day(cursor), limit + 1)
+    items = [_day(row) for row in rows[:limit]]
+    last = items[-1] if len(rows) > limit else None
+    return schemas.Completeness(
+        items=items,
+        unpublished_events=await log.unpublished(read, TOPIC),
+        next_cursor=encode_cursor({"after": [last.received_date.isoformat(), last.feed, last.mode]}) if last else None,
+        as_of=AsOf(known_at=await repository.now(read)),
+    )
+
+
+def _day(row: asyncpg.Record) -> schemas.Day:
+    events = _counts(row)
+    return schemas.Day(
+        feed=row["feed"],
+        mode=row["mode"],
+        received_date=row["received_date"],
+        pushes=schemas.PushCounts(received=row["pushes"], unauthenticated=row["unauthenticated"], unparseable=row["unparseable"]),
+        events=events,
+        declared_events=None,
+        balanced=events.received == events.accepted + events.duplicate + events.conflict + events.quarantined + events.rejected,
+    )
+
+
+def _after_day(cursor: str | None) -> tuple[date, str, str] | None:
+    if cursor is None:
+        return None
+    match decode_cursor(cursor):
+        case {"after": [str(day), str(feed), str(mode)]} if "\x00" not in feed + mode:
+            try:
+                return date.fromisoformat(day), feed, mode
+            except ValueError:
+                pass
+    raise _bad_cursor()
+
+
+async def quarantine(
+    read: Read,
+    feeds: list[str] | None,
+    codes: list[str] | None,
+    received: tuple[datetime | None, datetime | None],
+    tenant: Tenant,
+    cursor: str | None,
+    limit: int,
+) -> schemas.Quarantine:
+    rows = await repository.quarantined(read, feeds, codes, received, tenant, _before(cursor), limit + 1)
+    items = [
+        schemas.Quarantined(**{**row, "quarantine_id": f"qua_{row['quarantine_id']}", "status": "open"}) for row in map(dict, rows[:limit])
+    ]
+    more = encode_cursor({"before": rows[limit - 1]["quarantine_id"]}) if len(rows) > limit else None
+    return schemas.Quarantine(items=items, next_cursor=more, as_of=AsOf(known_at=await repository.now(read)))
+
+
+def _before(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    before = decode_cursor(cursor).get("before")
+    if not isinstance(before, int) or not 0 <= before < 2**63:
+        raise _bad_cursor()
+    return before
+
+
+def _bad_cursor() -> Problem:
+    return invalid(
+        "#query/cursor", "cursor.invalid", "游标无效，请从第一页重新开始。", "This cursor is not ours: begin with the first page."
+    )
+
+
+# the log
+async def log_page(read: Read, partition: int, from_position: int, limit: int) -> schemas.LogPage:
+    head = await log.head(read, TOPIC, partition)
+    if head is None:
+        raise not_found("该分区", "partition")
+    rows = await log.read_log(read, TOPIC, partition, from_position, limit)
+    items = [
+        schemas.LogEntry(position=row["position"], appended_at=row["appended_at"], value=row["value"].decode(), chain=row["chain"].hex())
+        for row in rows
+    ]
+    return schemas.LogPage(items=items, next_position=items[-1].position + 1 if items else from_position, head=head)
+
+
+def positions(body: bytes) -> list[log.Position]:
+    """A consumer's report. 422 for what is none."""
+    try:
+        return log.positions_from_json(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as e:
+        raise Problem(422, "report.invalid", "消费位置报告有误。", f"This is no report of positions: {str(e)[:200]}") from None
+
+
+async def heard(database: Database, name: str, where: Sequence[log.Position]) -> log.Report:
+    try:
+        return await log.heard(database, name, TOPIC, where)
+    except log.PartitionMismatch as e:
+        raise Problem(409, "log.partitions", "分区数与安装时不一致。", str(e)) from None

@@ -1,0 +1,212 @@
+"""All SQL of ingest: the accepting transaction first, then feeds, then what is read."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from uuid import UUID
+
+import asyncpg
+
+from services.ingest.domain.verdicts import Candidate
+from shared.db import Read, Write
+
+# The accepting transaction.
+# New event ids stay, ids that are there (or just being written by another commit, which this waits for) are left alone.
+INSERT_EVENTS = """
+insert into event (event_id, content) select * from unnest($1::uuid[], $2::bytea[]) on conflict do nothing returning event_id
+"""
+# The first content of ids that were there: a statement of its own, so that it sees what the insert has waited for.
+CONTENTS = "select event_id, content from event where event_id = any($1::uuid[])"
+INSERT_VERSIONS = """
+insert into event_version (event_id, content) select * from unnest($1::uuid[], $2::bytea[])
+on conflict do nothing returning event_id, content
+"""
+PUSH_COLUMNS = (
+    "receipt_id", "feed", "mode", "format", "received_at", "received_date", "verified", "payload_sha256", "key_id", "body",
+    "received", "accepted", "duplicate", "conflict", "quarantined", "rejected", "items",
+)  # fmt: skip
+QUARANTINE_COLUMNS = ("receipt_id", "feed", "index", "code", "pointer", "received_at")
+INSERT_REFUSED = """
+insert into refused_push (feed, mode, kind, code, received_at, received_date, payload_sha256) values ($1, $2, $3, $4, $5, $6, $7)
+"""
+
+
+async def insert_events(tx: Write, first: Mapping[UUID, bytes]) -> set[UUID]:
+    """Offer events in order of id; -> the new ones. Waits for a concurrent commit that offers the same id."""
+    return {row[0] for row in await tx.fetch(INSERT_EVENTS, list(first), list(first.values()))}
+
+
+async def contents(tx: Read, events: Sequence[UUID]) -> dict[UUID, bytes]:
+    return {row[0]: row[1] for row in await tx.fetch(CONTENTS, events)} if events else {}
+
+
+async def insert_versions(tx: Write, versions: Sequence[Candidate]) -> set[Candidate]:
+    """Offer further contents of known events, sorted; -> the new ones."""
+    if not versions:
+        return set()
+    return {(row[0], row[1]) for row in await tx.fetch(INSERT_VERSIONS, [v[0] for v in versions], [v[1] for v in versions])}
+
+
+async def insert_pushes(tx: Write, rows: Iterable[Sequence[object]]) -> None:
+    await tx.copy_records_to_table("push", records=rows, columns=PUSH_COLUMNS)
+
+
+async def insert_quarantine(tx: Write, rows: Sequence[Sequence[object]]) -> None:
+    if rows:
+        await tx.copy_records_to_table("quarantine", records=rows, columns=QUARANTINE_COLUMNS)
+
+
+async def insert_refused(tx: Write, row: Sequence[object]) -> None:
+    await tx.execute(INSERT_REFUSED, *row)
+
+
+# Feeds.
+INSERT_FEED = """
+insert into feed (feed, format, brands, site_namespace, mode, silence_after_s) values ($1, $2, $3, $4, $5, $6)
+on conflict do nothing returning feed
+"""
+UPDATE_MODE = "update feed set mode = $2 where feed = $1 returning feed"
+# Serialises two rotations of one feed, and refuses one of a feed that is not there.
+LOCK_FEED = "select format from feed where feed = $1 for update"
+RETIRE_SECRETS = "update feed_secret set retires_at = now() + make_interval(secs => $2) where feed = $1 and retires_at is null"
+ADD_SECRET = "insert into feed_secret (feed, key_id, ciphertext) values ($1, $2, $3) returning secret_id"  # noqa: S105 - SQL, no password
+FEEDS = "select feed, format, brands, site_namespace, mode, silence_after_s from feed where feed > $1 order by feed limit $2"
+FEED = "select feed, format, brands, site_namespace, mode, silence_after_s from feed where feed = $1"
+# What a process must know of one feed to take its pushes: the feed and its living secrets.
+FEED_WITH_SECRETS = """
+select f.feed, f.format, f.brands, f.site_namespace, f.mode, f.silence_after_s, s.key_ids, s.ciphertexts
+from feed f cross join lateral (
+    select array_agg(key_id order by secret_id) as key_ids, array_agg(ciphertext order by secret_id) as ciphertexts
+    from feed_secret where feed = f.feed and (retires_at is null or retires_at > now())
+) s
+where f.feed = $1
+"""
+KEY_IN_USE = "select key_id from feed_secret order by secret_id desc limit 1"
+
+
+async def insert_feed(tx: Write, row: Sequence[object]) -> bool:
+    """Whether the name was free."""
+    return await tx.fetchval(INSERT_FEED, *row) is not None
+
+
+async def update_mode(tx: Write, feed: str, mode: str) -> bool:
+    return await tx.fetchval(UPDATE_MODE, feed, mode) is not None
+
+
+async def lock_feed(tx: Write, feed: str) -> str | None:
+    """The feed's format, held until the commit; None where there is no such feed."""
+    format_: str | None = await tx.fetchval(LOCK_FEED, feed)
+    return format_
+
+
+async def retire_secrets(tx: Write, feed: str, overlap_s: int) -> None:
+    await tx.execute(RETIRE_SECRETS, feed, overlap_s)
+
+
+async def insert_secret(tx: Write, feed: str, key_id: str, ciphertext: bytes) -> int:
+    secret_id: int = await tx.fetchval(ADD_SECRET, feed, key_id, ciphertext)
+    return secret_id
+
+
+async def feeds(read: Read, after: str, limit: int) -> list[asyncpg.Record]:
+    return await read.fetch(FEEDS, after, limit)
+
+
+async def feed(read: Read, name: str) -> asyncpg.Record | None:
+    return await read.fetchrow(FEED, name)
+
+
+async def feed_with_secrets(read: Read, name: str) -> asyncpg.Record | None:
+    return await read.fetchrow(FEED_WITH_SECRETS, name)
+
+
+async def key_in_use(read: Read) -> str | None:
+    """The key of the newest secret: what the keyring must hold. None where no feed has one."""
+    key_id: str | None = await read.fetchval(KEY_IN_USE)
+    return key_id
+
+
+# What is read. `$feed`/`$brand`: whose rows the caller may see; null: all. A brand sees the feeds that speak for it alone.
+RECEIPT = """
+select p.receipt_id, p.feed, p.received_at, p.received, p.accepted, p.duplicate, p.conflict, p.quarantined, p.rejected, p.items
+from push p join feed f using (feed)
+where p.receipt_id = $1 and ($2::text is null or p.feed = $2) and ($3::text is null or f.brands = array[$3])
+"""
+# Which of these receipts were committed, after a commit whose answer was lost.
+STORED = "select receipt_id, items from push where receipt_id = any($1::text[])"
+# One row per feed, mode and Shanghai day of receipt, newest day first; pushes that were refused count beside those that were stored.
+COMPLETENESS = """
+with stored as (
+    select received_date, feed, mode, count(*) as pushes, sum(received) as received, sum(accepted) as accepted,
+        sum(duplicate) as duplicate, sum(conflict) as conflict, sum(quarantined) as quarantined, sum(rejected) as rejected
+    from push
+    where ($1::date is null or received_date >= $1) and ($2::date is null or received_date < $2) and ($3::text[] is null or feed = any($3))
+    group by 1, 2, 3
+), refused as (
+    select received_date, feed, mode,
+        count(*) filter (where kind = 'unauthenticated') as unauthenticated, count(*) filter (where kind = 'unparseable') as unparseable
+    from refused_push
+    where ($1::date is null or received_date >= $1) and ($2::date is null or received_date < $2) and ($3::text[] is null or feed = any($3))
+    group by 1, 2, 3
+)
+select received_date, feed, mode, coalesce(pushes, 0) + coalesce(unauthenticated, 0) + coalesce(unparseable, 0) as pushes,
+    coalesce(unauthenticated, 0) as unauthenticated, coalesce(unparseable, 0) as unparseable,
+    coalesce(received, 0) as received, coalesce(accepted, 0) as accepted, coalesce(duplicate, 0) as duplicate,
+    coalesce(conflict, 0) as conflict, coalesce(quarantined, 0) as quarantined, coalesce(rejected, 0) as rejected
+from stored full join refused using (received_date, feed, mode)
+where ($4::text is null or feed = $4) and ($5::text is null or feed in (select f.feed from feed f where f.brands = array[$5]))
+    and ($6::date is null or (received_date, feed, mode) > ($6, $7, $8))
+order by received_date, feed, mode limit $9
+"""
+QUARANTINE = """
+select q.quarantine_id, q.receipt_id, q.feed, q.index, q.code, q.pointer, q.received_at
+from quarantine q join feed f using (feed)
+where ($1::text[] is null or q.feed = any($1)) and ($2::text[] is null or q.code = any($2))
+    and ($3::timestamptz is null or q.received_at >= $3) and ($4::timestamptz is null or q.received_at < $4)
+    and ($5::text is null or q.feed = $5) and ($6::text is null or f.brands = array[$6]) and ($7::bigint is null or q.quarantine_id < $7)
+order by q.quarantine_id desc limit $8
+"""
+NOW = "select now()"
+MIGRATED = "select version_num from alembic_version"
+
+
+async def receipt(read: Read, receipt_id: str, feed: str | None, brand: str | None) -> asyncpg.Record | None:
+    return await read.fetchrow(RECEIPT, receipt_id, feed, brand)
+
+
+async def stored(read: Read, receipts: Sequence[str]) -> dict[str, bytes]:
+    """{receipt id: its items}, of those that were committed."""
+    return {row[0]: row[1] for row in await read.fetch(STORED, receipts)}
+
+
+async def completeness(
+    read: Read,
+    days: tuple[date | None, date | None],
+    feeds: list[str] | None,
+    tenant: tuple[str | None, str | None],
+    after: tuple[date, str, str] | None,
+    limit: int,
+) -> list[asyncpg.Record]:
+    return await read.fetch(COMPLETENESS, *days, feeds, *tenant, *(after or (None, None, None)), limit)
+
+
+async def quarantined(
+    read: Read,
+    feeds: list[str] | None,
+    codes: list[str] | None,
+    received: tuple[datetime | None, datetime | None],
+    tenant: tuple[str | None, str | None],
+    before: int | None,
+    limit: int,
+) -> list[asyncpg.Record]:
+    return await read.fetch(QUARANTINE, feeds, codes, *received, *tenant, before, limit)
+
+
+async def now(read: Read) -> datetime:
+    at: datetime = await read.fetchval(NOW)
+    return at
+
+
+async def migrated(read: Read) -> str | None:
+    """The migration that the database stands at."""
+    version: str | None = await read.fetchval(MIGRATED)
+    return version

@@ -1,0 +1,74 @@
+"""Feeds: an administrator makes them, rotates their secrets, switches their mode."""
+
+from fastapi import APIRouter, Request, Response
+
+from services.ingest import feeds, repository, schemas
+from services.ingest.brands.base import Feed
+from services.ingest.routes import as_of, ingest, problems
+from shared.auth import requires
+from shared.http import DEFAULT_LIMIT, CursorParam, Limit, decode_cursor, encode_cursor, next_link, reply
+from shared.problems import invalid
+
+router = APIRouter(tags=["feeds 来源"])
+
+
+@router.post(
+    "/v1/feeds", status_code=201, response_model=schemas.FeedCreated, responses=problems(409, 422), dependencies=[requires("feeds:write")]
+)
+async def create(request: Request, body: schemas.FeedCreate) -> Response:
+    """A new sender. `secret` is shown once."""
+    service = ingest(request)
+    feed = Feed(body.feed, body.format, tuple(body.brands), body.site_namespace, body.mode, body.silence_after_s)
+    async with service.database.write() as tx:
+        made = await feeds.create(tx, service.keyring, feed)
+    created = schemas.FeedCreated.of(feed, secret=made and made.secret, secret_id=made and made.secret_id)
+    return reply(request, created, status=201, headers={"Location": f"/v1/feeds/{feed.feed}"})
+
+
+@router.get("/v1/feeds", response_model=schemas.Feeds, responses=problems(422), dependencies=[requires("feeds:read")])
+async def list_feeds(request: Request, limit: Limit = DEFAULT_LIMIT, cursor: CursorParam = None) -> Response:
+    """All feeds by name."""
+    async with ingest(request).database.read() as read:
+        rows = await repository.feeds(read, _after(cursor), limit + 1)
+        now = await as_of(read)
+    items = [schemas.Feed.of(feeds.of_row(row)) for row in rows[:limit]]
+    more = encode_cursor({"feed": items[-1].feed}) if len(rows) > limit else None
+    return reply(request, schemas.Feeds(items=items, next_cursor=more, as_of=now), headers=next_link(request, more))
+
+
+def _after(cursor: str | None) -> str:
+    feed = decode_cursor(cursor).get("feed") if cursor else ""
+    if not isinstance(feed, str) or "\x00" in feed:
+        raise invalid(
+            "#query/cursor", "cursor.invalid", "游标无效，请从第一页重新开始。", "This cursor is not ours: begin with the first page."
+        )
+    return feed
+
+
+@router.get("/v1/feeds/{feed}", response_model=schemas.FeedView, responses=problems(404), dependencies=[requires("feeds:read")])
+async def get(request: Request, feed: schemas.FeedName) -> Response:
+    """One feed; its secrets are never shown again."""
+    async with ingest(request).database.read() as read:
+        return reply(request, schemas.FeedView.of(await feeds.get(read, feed), as_of=await as_of(read)))
+
+
+@router.post(
+    "/v1/feeds/{feed}/secret", response_model=schemas.FeedSecret, responses=problems(404, 409), dependencies=[requires("feeds:write")]
+)
+async def rotate(request: Request, feed: schemas.FeedName) -> Response:
+    """A new secret; the ones before it stay good for `overlap_s`, so that the sender changes over without a lost push."""
+    service = ingest(request)
+    async with service.database.write() as tx:
+        made = await feeds.rotate(tx, service.keyring, feed)
+    service.feeds.forget(feed)
+    return reply(request, schemas.FeedSecret(feed=feed, secret=made.secret, secret_id=made.secret_id, overlap_s=feeds.OVERLAP_S))
+
+
+@router.patch("/v1/feeds/{feed}", response_model=schemas.FeedView, responses=problems(404, 422), dependencies=[requires("feeds:write")])
+async def patch(request: Request, feed: schemas.FeedName, body: schemas.FeedPatch) -> Response:
+    """Sandbox, live or paused. A feed's sandbox events never meet its live ones: the mode is part of their identity."""
+    service = ingest(request)
+    async with service.database.write() as tx:
+        changed, now = await feeds.set_mode(tx, feed, body.mode), await as_of(tx)
+    service.feeds.forget(feed)
+    return reply(request, schemas.FeedView.of(changed, as_of=now))

@@ -1,0 +1,56 @@
+"""The scans log over HTTP: for whoever recomputes, and for its consumers' reports (design §4)."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from services.ingest import reading, schemas
+from services.ingest.routes import as_of, ingest, problems
+from shared import log
+from shared.auth import requires
+from shared.contracts.scan import TOPIC
+from shared.http import DEFAULT_LIMIT, Limit, read_body, reply
+from shared.problems import not_found
+
+router = APIRouter(tags=["log 编号日志"])
+
+MAX_REPORT_BYTES = 1 << 20
+Consumer = Annotated[str, Path(pattern="^[a-z][a-z0-9-]{0,31}$")]
+
+
+@router.put(
+    "/v1/log/consumers/{name}", response_model=schemas.LogReport, responses=problems(409, 422), dependencies=[requires("log:report")]
+)
+async def report(request: Request, name: Consumer) -> Response:
+    """A consumer says where it is and learns the heads. A report that the log does not confirm closes the partition."""
+    positions = reading.positions(await read_body(request, MAX_REPORT_BYTES))
+    return reply(request, await reading.heard(ingest(request).database, name, positions))
+
+
+@router.get("/v1/log/consumers", response_model=schemas.LogConsumers, responses=problems(), dependencies=[requires("log:read")])
+async def consumers(request: Request) -> Response:
+    """Each consumer's place and its exact lag."""
+    async with ingest(request).database.read() as read:
+        rows, now = await log.consumers(read, TOPIC), await as_of(read)
+    return reply(request, {"items": [dict(row) for row in rows], "next_cursor": None, "as_of": now})
+
+
+@router.delete("/v1/log/consumers/{name}", status_code=204, responses=problems(404), dependencies=[requires("log:admin")])
+async def remove_consumer(request: Request, name: Consumer) -> Response:
+    """The only way in which a consumer ends; one that still reports is there again a second later."""
+    async with ingest(request).database.write() as tx:
+        if not await log.remove_consumer(tx, TOPIC, name):
+            raise not_found("该消费者", "consumer")
+    return Response(status_code=204)
+
+
+@router.get("/v1/log/{partition}", response_model=schemas.LogPage, responses=problems(404, 422), dependencies=[requires("log:read")])
+async def read_log(
+    request: Request,
+    partition: Annotated[int, Path(ge=0, lt=4096)],
+    from_position: Annotated[int, Query(ge=0, lt=2**62)] = 0,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Response:
+    """What the log holds; `value` is the stored JSON text, so that its hash can be checked against `chain`."""
+    async with ingest(request).database.read() as read:
+        return reply(request, await reading.log_page(read, partition, from_position, limit))

@@ -1,0 +1,61 @@
+"""`POST /v1/push/{feed}` in the senders' own formats, `POST /v1/scans` in ours."""
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Path, Request, Response
+
+from services.ingest import schemas
+from services.ingest.routes import bounded_body, ingest, problems
+from services.ingest.service import RETRY_AFTER_S, Answer
+from shared.auth import Principal, requires
+from shared.problems import Problem
+
+router = APIRouter(tags=["push 推送"])
+
+Name = Annotated[str, Path(max_length=64)]
+NATIVE_BODY = {"requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {}, "application/json": {}}}}
+_SCANS_SCHEMA = "#/paths/~1v1~1scans/post/requestBody/content/application~1json/schema"  # where the schema itself stands: msgspec reads it
+SCANS_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": schemas.Scans.model_json_schema(ref_template=_SCANS_SCHEMA + "/$defs/{model}")}},
+    }
+}
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The sender's own acknowledgement: stored, or its failure body", "content": {"application/json": {}}},
+    404: {"description": "No such push address"},
+    503: {"description": "The sender's failure body: nothing was stored, push again later"},
+}
+
+
+@router.post("/v1/push/{feed}", responses=ANSWERS, openapi_extra=NATIVE_BODY)
+async def push(request: Request, feed: Name) -> Response:
+    """A sender's own body, signature and acknowledgement; the signature is the authentication. `Receipt-Id` names the receipt."""
+    return _answered(await ingest(request).push(feed, await bounded_body(request), _content_type(request), None))
+
+
+@router.post("/v1/push/{feed}/{token}", responses=ANSWERS, openapi_extra=NATIVE_BODY)
+async def push_with_token(request: Request, feed: Name, token: Annotated[str, Path(max_length=128)]) -> Response:
+    """The same for a sender that cannot sign: the last part of the address is the feed's secret."""
+    return _answered(await ingest(request).push(feed, await bounded_body(request), _content_type(request), token))
+
+
+@router.post("/v1/scans", response_model=schemas.Receipt, responses=problems(400, 404, 409, 413, 415, 422, 503), openapi_extra=SCANS_BODY)
+async def scans(request: Request, principal: Principal = requires("scans:write")) -> Response:
+    """Up to 500 scans in the programme's own words; 200 even when every item fails, 4xx: nothing was read, 503: nothing was stored."""
+    name = principal.tenant("feed")
+    if name is None:
+        raise Problem(403, "token.no_feed", "令牌没有 feed，请换领。", "The token names no feed: get one with the claim `feed`.")
+    receipt = await ingest(request).scans(name, await bounded_body(request), request.headers.get("content-encoding", "").lower())
+    return Response(msgspec.json.encode(receipt), headers={"Receipt-Id": receipt.receipt_id}, media_type="application/json")
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").lower()
+
+
+def _answered(answer: Answer) -> Response:
+    ack = answer.ack
+    later = {"Retry-After": str(RETRY_AFTER_S)} if ack.status == 503 else {}
+    return Response(ack.body, ack.status, {"Receipt-Id": answer.receipt_id, **later}, ack.content_type)

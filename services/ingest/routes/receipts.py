@@ -1,0 +1,59 @@
+"""What became of what was sent: receipts, completeness, quarantine."""
+
+from datetime import date
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from services.ingest import reading, schemas
+from services.ingest.routes import ingest, problems, tenant
+from shared.auth import Principal, requires
+from shared.http import DEFAULT_LIMIT, CursorParam, Instant, Limit, next_link, parse_many, reply
+
+router = APIRouter(tags=["receipts 回执"])
+
+Filter = Annotated[str | None, Query(max_length=2000, pattern="^[^\\x00]*$", description="one or more, comma-separated")]
+
+
+@router.get("/v1/receipts/{receipt_id}", response_model=schemas.Receipt, responses=problems(404))
+async def receipt(
+    request: Request,
+    receipt_id: Annotated[str, Path(pattern="^rcp_[a-z2-7]{1,40}$")],
+    principal: Principal = requires("receipts:read"),
+) -> Response:
+    """The same body that `POST /v1/scans` answered with, for native pushes too."""
+    async with ingest(request).database.read() as read:
+        return reply(request, await reading.receipt(read, receipt_id, tenant(principal)))
+
+
+@router.get("/v1/completeness", response_model=schemas.Completeness, responses=problems(422))
+async def completeness(
+    request: Request,
+    from_: Annotated[date | None, Query(alias="from", description="Shanghai day of receipt, inclusive")] = None,
+    to: Annotated[date | None, Query(description="exclusive")] = None,
+    feed: Filter = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: CursorParam = None,
+    principal: Principal = requires("completeness:read"),
+) -> Response:
+    """Per feed and Shanghai day of receipt: what came, and what became of every item."""
+    async with ingest(request).database.read() as read:
+        page = await reading.completeness(read, (from_, to), parse_many(feed), tenant(principal), cursor, limit)
+    return reply(request, page, headers=next_link(request, page.next_cursor))
+
+
+@router.get("/v1/quarantine", response_model=schemas.Quarantine, responses=problems(422))
+async def quarantine(
+    request: Request,
+    feed: Filter = None,
+    code: Filter = None,
+    from_: Annotated[Instant | None, Query(alias="from", description="received at or after")] = None,
+    to: Annotated[Instant | None, Query(description="received before")] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: CursorParam = None,
+    principal: Principal = requires("quarantine:read"),
+) -> Response:
+    """Items of native pushes that we keep and could not read, newest first. Reasons and places only: no content of the push is shown."""
+    async with ingest(request).database.read() as read:
+        page = await reading.quarantine(read, parse_many(feed), parse_many(code), (from_, to), tenant(principal), cursor, limit)
+    return reply(request, page, headers=next_link(request, page.next_cursor))

@@ -1,0 +1,219 @@
+"""HTTP shapes of ingest (`api.md` §2), for OpenAPI and for what administrators send."""
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from services.ingest.brands import FORMATS, NATIVE
+from shared.contracts.scan import BRANDS
+from shared.http import AsOf, Instant, SafeText
+
+FeedName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$", description="lower-case letters, digits and hyphens")]
+Mode = Literal["sandbox", "live", "paused"]
+
+
+class Request(BaseModel):
+    """What a client sends: an unknown field is a mistake, and nothing is converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class FeedCreate(Request):
+    feed: FeedName
+    format: str = Field(json_schema_extra={"enum": list(FORMATS)})
+    brands: list[str] = Field(min_length=1, max_length=len(BRANDS), json_schema_extra={"items": {"type": "string", "enum": list(BRANDS)}})
+    site_namespace: SafeText(64) | None = None  # type: ignore[valid-type]
+    mode: Mode = "sandbox"
+    silence_after_s: int = Field(7200, ge=60, le=30 * 86400)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "FeedCreate":
+        if self.format not in FORMATS:
+            raise ValueError(f"format is one of {', '.join(FORMATS)}")
+        if unknown := sorted(set(self.brands) - set(BRANDS)):
+            raise ValueError(f"unknown brand {unknown[0][:32]!r}: brands are {', '.join(BRANDS)}")
+        if len(set(self.brands)) != len(self.brands):
+            raise ValueError("a brand is named twice")
+        return self
+
+
+class FeedPatch(Request):
+    mode: Mode
+
+
+class Feed(BaseModel):
+    feed: str
+    format: str
+    brands: list[str]
+    site_namespace: str | None
+    mode: str
+    silence_after_s: int
+    push_url: str
+
+    @classmethod
+    def of(cls, feed: Any, **more: Any) -> "Feed":
+        url = f"/v1/push/{feed.feed}" if feed.format in NATIVE else "/v1/scans"
+        return cls(
+            feed=feed.feed,
+            format=feed.format,
+            brands=list(feed.brands),
+            site_namespace=feed.site_namespace,
+            mode=feed.mode,
+            silence_after_s=feed.silence_after_s,
+            push_url=url,
+            **more,
+        )
+
+
+class FeedView(Feed):
+    as_of: AsOf
+
+
+class FeedCreated(Feed):
+    """`secret` is shown here and never again; null for a canonical feed, whose secret is its token."""
+
+    secret: str | None
+    secret_id: str | None
+
+
+class FeedSecret(BaseModel):
+    feed: str
+    secret: str
+    secret_id: str
+    overlap_s: int = Field(description="seconds for which the secrets before this one stay good")
+
+
+class Feeds(BaseModel):
+    items: list[Feed]
+    next_cursor: str | None
+    as_of: AsOf
+
+
+class Retraction(Request):
+    event_id: str | None = None
+    previous_action: str | None = None
+
+
+class ScanItem(Request):
+    """One event of `POST /v1/scans`. An item that breaks the contract is rejected alone."""
+
+    event_ref: str | None = Field(None, description="the sender's own id of the event")
+    brand: str
+    waybill_no: str
+    action: str
+    raw_action: str | None = None
+    scanned_at: Instant
+    site_code: str | None = None
+    site_name: str | None = None
+    origin: str | None = Field(None, description="12-digit division code")
+    destination: str | None = Field(None, description="12-digit division code")
+    goods: str | None = None
+    order_no: str | None = None
+    weight_g: int | None = None
+    retracts: Retraction | None = None
+
+
+class Scans(Request):
+    events: list[ScanItem] = Field(max_length=500)
+
+
+class Counts(BaseModel):
+    received: int
+    accepted: int
+    duplicate: int
+    conflict: int
+    quarantined: int
+    rejected: int
+
+
+class ReceiptItem(BaseModel):
+    index: int
+    verdict: str = Field(description="accepted duplicate conflict quarantined rejected")
+    event_id: str | None
+    code: str | None
+    pointer: str | None
+
+
+class Receipt(BaseModel):
+    receipt_id: str
+    feed: str
+    received_at: Instant
+    counts: Counts
+    items: list[ReceiptItem]
+
+
+class PushCounts(BaseModel):
+    received: int
+    unauthenticated: int
+    unparseable: int
+
+
+class Day(BaseModel):
+    feed: str
+    mode: str
+    received_date: date
+    pushes: PushCounts
+    events: Counts
+    declared_events: int | None = Field(description="what the sender says it sent that day; null where it has not said")
+    balanced: bool
+
+
+class Completeness(BaseModel):
+    items: list[Day]
+    unpublished_events: int
+    next_cursor: str | None
+    as_of: AsOf
+
+
+class Quarantined(BaseModel):
+    quarantine_id: str
+    receipt_id: str
+    feed: str
+    index: int
+    code: str
+    pointer: str
+    received_at: Instant
+    status: str
+
+
+class Quarantine(BaseModel):
+    items: list[Quarantined]
+    next_cursor: str | None
+    as_of: AsOf
+
+
+class LogEntry(BaseModel):
+    position: int
+    appended_at: Instant
+    value: str
+    chain: str
+
+
+class LogPage(BaseModel):
+    items: list[LogEntry]
+    next_position: int
+    head: int
+
+
+class LogReport(BaseModel):
+    heads: list[int]
+    published: list[int]
+    origins: list[str]
+    parted: list[int]
+    now: Instant
+
+
+class LogConsumer(BaseModel):
+    consumer: str
+    partition: int
+    next_position: int
+    lag: int
+    asks: int
+    seen_at: Instant
+
+
+class LogConsumers(BaseModel):
+    items: list[LogConsumer]
+    next_cursor: str | None
+    as_of: AsOf
