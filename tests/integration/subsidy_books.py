@@ -65,8 +65,8 @@ def scan(
     key = identity.parcel_key(brand, waybill)
     event = identity.event_id("live", feed, key, (ref,) if ref else (raw, moment.isoformat(), None, site))
     content = identity.content(
-        brand=brand, waybill_no=waybill, raw_action=raw, scanned_at=moment.isoformat(), site_namespace=brand, site_code=None, site_name=site,
-        origin=origin, destination=None, goods=None, order_no=None, weight_g=weight_g,
+        brand=brand, waybill_no=waybill, raw_action=raw, scanned_at=moment.isoformat(), site_namespace=brand, site_code=None,
+        site_name=site, origin=origin, destination=None, goods=None, order_no=None, weight_g=weight_g,
         retracts_event_id=retracts.event_id if retracts else None,
         retracts_previous_action=retracts.previous_action if retracts else None, sent_action=None,
     )  # fmt: skip
@@ -174,12 +174,12 @@ class Books:
     async def _take(self, topic: str, partition: int, values: Sequence[bytes]) -> None:
         handler, decode = (self.scans, read_value) if topic == SCANS_TOPIC else (self.registry, read_change)
         async with self.database.write() as tx:
-            await handler.before(tx, partition)  # type: ignore[attr-defined]
+            await handler.before(tx, partition)
             row = await tx.fetchrow(TAKE, topic, partition, len(values))
             assert row is not None
             first = row["next_position"] - len(values)
-            records = [Record(first + i, value, decode(value)) for i, value in enumerate(values)]  # type: ignore[operator]
-            await handler.apply(tx, Batch(partition, row["version"], row["next_position"], records))  # type: ignore[attr-defined]
+            records = [Record(first + i, value, decode(value)) for i, value in enumerate(values)]
+            await handler.apply(tx, Batch(partition, row["version"], row["next_position"], records))
 
     async def rows(self, query: str, *args: object) -> list[dict[str, Any]]:
         async with self.database.read() as read:

@@ -9,7 +9,12 @@ from shared.db import Write
 
 BOOKS = 0x746F6E67  # advisory lock "the gate": shared by scan batches, exclusive for what changes the rules under them
 
-GATE_SHARED = "select pg_advisory_xact_lock_shared($1)"
+# Every join of a batch is by key from a set that is small beside the table. The planner does not know that (an array's length is no
+# statistic) and would rather read all evidence there is for a large batch: only the nested loop over the keys is left to it.
+GATE_SHARED = """
+select pg_advisory_xact_lock_shared($1), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+    set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)
+"""
 GATE_EXCLUSIVE = "select pg_advisory_xact_lock($1)"
 
 # The clock of the transaction, and whether the directory, the policies or the periods have moved (all of them count in this version).
