@@ -1,7 +1,6 @@
 """Generated parcels in the county of the spec page: few values, so that ties, retractions and contradictions meet often."""
 
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from hypothesis import strategies as st
 
@@ -10,9 +9,9 @@ from services.subsidy.domain.policy import Policies
 from services.subsidy.policies import read_directory
 from shared.calendar import SHANGHAI
 from shared.contracts.scan import Action
-from tests.spec.page import read_page
+from tests.spec.page import DOWNLINK, read_page
 
-PAGE = read_page(Path(__file__).parents[1] / "spec" / "downlink.md")
+PAGE = read_page(DOWNLINK)
 DIRECTORY = PAGE.directory
 POLICIES = Policies(read_directory())
 SITES = sorted(PAGE.sites)

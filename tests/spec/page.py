@@ -27,6 +27,7 @@ from shared.money import yuan
 from shared.sites import site_id
 from shared.standing import Directory
 
+DOWNLINK = Path(__file__).with_name("downlink.md")
 NAMESPACE = "gongpei"
 Row = dict[str, str]
 DAWN = datetime(2022, 1, 1, tzinfo=SHANGHAI)

@@ -1,7 +1,5 @@
 """downlink.md, row by row: what officials read there is what the fold, its explanation and the second implementation do."""
 
-from pathlib import Path
-
 import pytest
 
 from services.subsidy.domain.explain import Names, text
@@ -11,9 +9,9 @@ from services.subsidy.domain.trace import trace
 from services.subsidy.policies import read_directory
 from tests.property.fold_naive import naive_assess
 
-from .page import Case, expected, read_page, shown
+from .page import DOWNLINK, Case, expected, read_page, shown
 
-PAGE = read_page(Path(__file__).with_name("downlink.md"))
+PAGE = read_page(DOWNLINK)
 POLICIES = Policies(read_directory())
 every_case = pytest.mark.parametrize("case", PAGE.cases, ids=lambda c: f"{c.section.split('·')[-1].strip()}: {c.name}")
 

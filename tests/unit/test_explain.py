@@ -1,0 +1,198 @@
+"""What officials and villagers read: each outcome in both languages, from the trace that decided it."""
+
+from datetime import datetime
+from string import Formatter
+
+import pytest
+
+from services.subsidy.domain import wording
+from services.subsidy.domain.events import DECIDING_ACTIONS
+from services.subsidy.domain.explain import Lang, Names, Posted, text
+from services.subsidy.domain.policy import Policies
+from services.subsidy.domain.trace import Role, Trace, trace
+from services.subsidy.policies import read_directory
+from shared.calendar import SHANGHAI
+from shared.contracts.registry import Level, OperatingStatus
+from shared.contracts.scan import BRANDS
+from tests.spec.page import DOWNLINK, Case, read_page
+
+PAGE = read_page(DOWNLINK)
+POLICIES = Policies(read_directory())
+CASES = {case.name.split()[0]: case for case in PAGE.cases}
+NAMES = Names(PAGE.directory, datetime(2023, 7, 14, tzinfo=SHANGHAI), PAGE.sites)
+
+
+def traced(name: str) -> Trace:
+    case: Case = CASES[name]
+    return trace(case.brand, case.events, PAGE.directory, POLICIES)
+
+
+def told(name: str, lang: Lang, *payouts: Posted) -> str:
+    return text(traced(name), NAMES, lang, payouts)
+
+
+def posted(kind: str, amount_fen: int, day: int, reason: str) -> Posted:
+    return Posted(kind, amount_fen, datetime(2023, 7, day, 10, tzinfo=SHANGHAI), (reason,))
+
+
+def test_payable_says_which_scan_decided_and_how_much() -> None:
+    zh = told("别名移交后", "zh")
+    assert "应予补贴 0.36 元（样例费率），付给企业opr_1，计入 2023-07-15" in zh
+    assert "依据的扫描：2023-07-15 00:00:00，新城镇站清南村，到站入库（中通）" in zh
+    assert "站点当时：村级站点，营业中，未就中通备案" in zh
+    assert "1. 下行快件给予差异化补贴：符合。依据垣发改字〔2023〕30号 六：“下行快件给予差异化补贴”。" in zh
+    assert "计算：档次 village.unfiled.near（村级、未备案、近）0.36 元；合计 0.36 元。" in zh
+
+
+def test_payable_in_english_says_the_same() -> None:
+    en = told("别名移交后", "en")
+    assert "0.36 yuan (sample rate) to be paid to 企业opr_1, counted on 2023-07-15" in en
+    assert "received at the station (ZTO)" in en
+    assert "rate village.unfiled.near (village, not filed, near) 0.36 yuan; total 0.36 yuan" in en
+
+
+def test_an_assumption_is_told_as_one() -> None:
+    assert "4. 站点当时正常营业：符合。项目假设，待县发改局确认：" in told("别名移交后", "zh")
+    assert "to be confirmed by the county (项目假设，待县发改局确认)" in told("别名移交后", "en")
+
+
+def test_a_report_shows_what_would_fail_and_changes_nothing() -> None:
+    assert "5. 站点已就该品牌办理末端备案：不符合（仅提示，不影响补贴）" in told("别名移交后", "zh")
+    results = {s.clause.clause_id: s.result for s in traced("别名移交后").steps}
+    assert results["downlink.filed"] == results["downlink.hub_arrived"] == "would_fail"
+
+
+def test_a_filing_would_have_earned_more() -> None:
+    assert "如果站点当时已就该品牌备案，补贴为 0.44 元（+0.08 元）" in told("别名移交后", "zh")
+    assert "it would be 0.44 yuan (+0.08 yuan)" in told("别名移交后", "en")
+    assert [(a.fact, a.amount_fen, a.difference_fen) for a in traced("别名移交后").alternatives] == [("station.filed", 44, 8)]
+
+
+def test_a_filed_station_has_no_better_alternative() -> None:
+    assert traced("营业时付").alternatives == ()
+
+
+def test_refused_names_the_clause_and_what_opening_would_have_earned() -> None:
+    zh = told("暂停营业不付", "zh")
+    assert zh.startswith("结论：不予补贴。未满足：站点当时正常营业。")
+    assert "4. 站点当时正常营业：不符合（因此不予补贴）" in zh
+    assert "如果站点当时正常营业，补贴为 0.44 元（+0.44 元）" in zh
+    assert told("暂停营业不付", "en").startswith("Result: no subsidy. Not met: The station was open at that moment.")
+
+
+def test_two_failed_clauses_have_no_single_remedy() -> None:
+    case = CASES["社区不是农村"]
+    assert trace(case.brand, case.events, PAGE.directory, POLICIES).alternatives == ()
+
+
+def test_a_return_names_the_scan_that_refused() -> None:
+    zh = told("退回", "zh")
+    assert "快件已退回寄件方" in zh
+    assert "相关扫描：2023-07-14 09:12:00 到站入库，上王村；2023-07-18 09:00:00 已退回" in zh
+    assert {s.result for s in traced("退回").steps} == {"not_applicable"}
+
+
+def test_pending_names_the_place_that_nobody_claims_and_the_remedy() -> None:
+    zh = told("地点未对应", "zh")
+    assert zh.startswith("结论：待定，等待补充材料，暂不计补贴。扫描中的站点名称或编码还没有对应到登记站点。")
+    assert "2023-07-14 09:12:00 签收，寨里点（地点未对应到站点）" in zh
+    assert {s.result for s in traced("地点未对应").steps} == {"unknown"}
+
+
+def test_held_says_what_is_at_stake_and_what_each_version_comes_to() -> None:
+    zh = told("站点不同暂缓", "zh")
+    assert zh.startswith("结论：暂缓，等待人工处理；所涉金额 0.48 元（样例费率）。")
+    assert "各版本的结果：应补 0.44 元，上王村（2023-07-14）；应补 0.48 元，同善村（2023-07-14）" in zh
+    assert "依据的扫描" not in zh, "no scan has decided yet"
+    assert {s.role for s in traced("站点不同暂缓").seen} == {Role.CONTESTED}
+
+
+def test_in_transit_says_that_nothing_is_counted() -> None:
+    assert told("在途", "zh").startswith("结论：快件在途")
+    assert told("在途", "en").startswith("Result: in transit")
+
+
+def test_a_reversed_parcel_shows_what_was_posted_and_why_it_went_back() -> None:
+    payouts = posted("accrual", 44, 14, "rate.village.filed.near"), posted("reversal", -44, 18, "parcel.returned")
+    zh = told("退回", "zh", *payouts)
+    assert "此前记入的补贴已冲回：-0.44 元" in zh
+    assert "2023-07-14 10:00:00 记入 0.44 元（rate.village.filed.near）；2023-07-18 10:00:00 冲回 -0.44 元（parcel.returned）" in zh
+    assert zh.endswith("净额 0.00 元。")
+    assert "has been reversed: -0.44 yuan" in told("退回", "en", *payouts)
+
+
+def test_a_corrected_parcel_is_not_called_reversed() -> None:
+    payouts = posted("accrual", 36, 14, "a.b"), posted("reversal", -36, 18, "c.d"), posted("accrual", 44, 18, "c.d")
+    zh = told("营业时付", "zh", *payouts)
+    assert "已冲回" not in zh
+    assert zh.endswith("净额 0.44 元。")
+
+
+# roles of evidence
+
+
+def roles(name: str) -> list[tuple[str, str]]:
+    return [(s.event.action, s.role) for s in traced(name).seen]
+
+
+def test_the_same_scan_by_other_senders_corroborates() -> None:
+    seen = traced("三方来源只付一次").seen
+    assert [s.role for s in seen] == [Role.DECIDING, Role.CORROBORATING, Role.CORROBORATING]
+    assert [s.corroborates for s in seen] == [None, seen[0].event.event_id, seen[0].event.event_id]
+
+
+def test_retracted_voided_and_unread_scans_are_told_apart() -> None:
+    assert roles("按编号撤销") == [("station_inbound", "retracted"), ("retracted", "supporting")]
+    assert roles("取回后再入库") == [("station_inbound", "ignored"), ("taken_back", "supporting"), ("station_inbound", "deciding")]
+    assert roles("在途") == [("arrived", "supporting"), ("out_for_delivery", "ignored"), ("delivery_failed", "ignored")]
+
+
+def test_an_older_reading_is_ignored_beside_the_one_that_decides() -> None:
+    assert roles("新码表读出入库") == [("unknown", "ignored"), ("station_inbound", "deciding")]
+
+
+def test_a_contradiction_without_consequence_still_shows_what_decided() -> None:
+    assert roles("结果一致照付") == [("station_inbound", "deciding"), ("station_inbound", "contested")]
+
+
+# facts and their sources
+
+
+def test_each_fact_names_the_record_that_it_was_read_from() -> None:
+    facts = {f.name: (f.value, f.source_type, f.source_id) for step in traced("经县统仓同价").steps for f in step.facts}
+    assert facts == {
+        "parcel.direction": ("downlink", "parcel", None),
+        "station.rural": (True, "division", "140827100200"),
+        "station.operating_status": ("open", "station", "上王村"),
+        "station.filed": (True, "filing", "fil_1"),
+        "parcel.hub_arrived": (True, "event", "00000000-0000-0000-0000-000000000000"),
+    }
+
+
+# wording
+
+
+def fields(sentence: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(sentence) if name}
+
+
+@pytest.mark.parametrize(
+    "table", [wording.ACTIONS, wording.BRANDS, wording.REASONS, wording.LEVELS, wording.STATUSES, wording.RESULTS, wording.ALTERNATIVES,
+              wording.SENTENCES, wording.OUTCOMES, wording.TIERS, wording.KINDS]
+)  # fmt: skip
+def test_chinese_and_english_have_the_same_words(table: dict[str, dict[str, str]]) -> None:
+    assert table["zh"].keys() == table["en"].keys()
+    assert [k for k in table["zh"] if fields(table["zh"][k]) != fields(table["en"][k])] == []
+
+
+def test_every_value_that_can_occur_has_its_word() -> None:
+    zh = wording
+    assert set(BRANDS) == set(zh.BRANDS["zh"])
+    assert set(zh.ACTIONS["zh"]) >= DECIDING_ACTIONS
+    assert set(zh.STATUSES["zh"]) == set(OperatingStatus)
+    assert set(zh.LEVELS["zh"]) == set(Level) - {Level.COUNTY_HUB}
+    told_by_clauses = {c.reason_code for p in POLICIES.versions for c in p.clauses}
+    told_by_tiers = {f"rate.{t.rate_id}" for p in POLICIES.versions for t in p.tiers}
+    assert {code for case in PAGE.cases for code in case.reason_codes} - told_by_clauses - told_by_tiers | {"policy.no_rate"} == set(
+        zh.REASONS["zh"]
+    )
