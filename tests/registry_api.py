@@ -32,6 +32,7 @@ class Registry:
     client: httpx.AsyncClient
     database: Database
     owner_dsn: str
+    app_dsn: str
     private_pem: str
 
     def token(self, role: str, **claim: str) -> dict[str, str]:
@@ -89,4 +90,4 @@ async def running(make_database: MakeDatabase) -> AsyncIterator[Registry]:
         app = api.build(Settings(database_url=dsns.app, kafka_bootstrap="127.0.0.1:9", jwks=str(keys)))
     transport = httpx.ASGITransport(app=app)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://registry") as client:
-        yield Registry(client, app.state.database, dsns.owner, private_pem)
+        yield Registry(client, app.state.database, dsns.owner, dsns.app, private_pem)

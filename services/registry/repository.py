@@ -59,17 +59,16 @@ order by s.revision
 """
 TRACED = "select distinct station_id from trace where term = any($1::text[]) order by station_id"
 # recorded_at rises strictly with the revision even when the clock steps back. The head is locked, so nobody else inserts here.
-INSERT_REVISION = """
-insert into revision (revision, recorded_at, actor, reason) values ($1, $2, $3, $4)
-"""
 NEXT_MOMENT = "select greatest(clock_timestamp(), max(recorded_at) + interval '1 microsecond') from revision"
-INSERT_SNAPSHOTS = """
+# One write: the revision, what it changed ($5 kind, $6 id, $7 document) and where to find it again ($8 term, $9 station).
+RECORD = """
+with written as (insert into revision (revision, recorded_at, actor, reason) values ($1, $2, $3, $4)),
+traced as (
+    insert into trace (term, station_id) select term, station_id from unnest($8::text[], $9::text[]) t(term, station_id)
+    on conflict do nothing
+)
 insert into snapshot (kind, id, revision, document)
-select kind, id, $1, document::jsonb from unnest($2::text[], $3::text[], $4::text[]) s(kind, id, document)
-"""
-INSERT_TRACES = """
-insert into trace (term, station_id) select term, station_id from unnest($1::text[], $2::text[]) t(term, station_id)
-on conflict do nothing
+select kind, id, $1, document::jsonb from unnest($5::text[], $6::text[], $7::text[]) s(kind, id, document)
 """
 
 
@@ -127,22 +126,23 @@ async def traced(read: Read, terms: Iterable[str]) -> list[str]:
     return [row["station_id"] for row in await read.fetch(TRACED, list(terms))]
 
 
-async def insert(tx: Write, revision: Revision, actor: str, reason: str | None, records: Sequence[AnyRecord]) -> None:
-    keys = [record_id(r) for r in records]
-    await tx.execute(INSERT_REVISION, revision.revision, revision.recorded_at, actor, reason)
+async def insert(
+    tx: Write, revision: Revision, actor: str, reason: str | None, records: Sequence[AnyRecord], traces: Iterable[tuple[str, str]]
+) -> None:
+    """`traces`: (term, station_id); one that is there already is left alone."""
+    keys, pairs = [record_id(r) for r in records], sorted(set(traces))
     await tx.execute(
-        INSERT_SNAPSHOTS,
+        RECORD,
         revision.revision,
+        revision.recorded_at,
+        actor,
+        reason,
         [kind for kind, _ in keys],
         [id_ for _, id_ in keys],
         [msgspec.json.encode(r).decode() for r in records],
+        [term for term, _ in pairs],
+        [station_id for _, station_id in pairs],
     )
-
-
-async def insert_traces(tx: Write, traces: Iterable[tuple[str, str]]) -> None:
-    """(term, station_id); what is there already is left alone."""
-    pairs = sorted(set(traces))
-    await tx.execute(INSERT_TRACES, [term for term, _ in pairs], [station for _, station in pairs])
 
 
 def _typed(cls: type[R], record: AnyRecord) -> R:

@@ -45,7 +45,7 @@ def _brand(brand: str) -> str:
 
 
 def _once_each(values: list[str]) -> list[str]:
-    return sorted(set(values))
+    return list(dict.fromkeys(values))
 
 
 Moment = Annotated[Instant, AfterValidator(_in_range)]

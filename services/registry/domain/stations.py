@@ -45,13 +45,25 @@ def _township(code: str, segment: DivisionSegment) -> str | None:
     return code if segment.kind in _TOWNSHIP_KINDS else segment.parent_code
 
 
-def check_operator(operator: Operator | None, moment: datetime, pointer: str = "/operator_id") -> None:
+def check_operator(operator: Operator | None, moment: datetime) -> None:
+    """Whoever runs a station is registered while it does."""
     if operator is None or at(operator.segments, moment) is None:
         raise Invalid(
             "operator.unknown",
             "该时间没有此运营企业，请先登记（POST /v1/operators）。",
             "There was no such operator then: register it first (POST /v1/operators).",
-            pointer,
+            "/operator_id",
+        )
+
+
+def check_filer(operator: Operator | None) -> None:
+    """A filer may have filed before the programme registered it, so only that it is known counts."""
+    if operator is None:
+        raise Invalid(
+            "operator.unknown",
+            "没有此运营企业，请先登记（POST /v1/operators）。",
+            "There is no such operator: register it first (POST /v1/operators).",
+            "/filer_id",
         )
 
 

@@ -8,7 +8,7 @@ from services.registry import repository, schemas
 from services.registry.domain import filings as rules
 from services.registry.domain.history import Row, filing_rows
 from services.registry.domain.refusals import Conflict
-from services.registry.domain.stations import check_operator, writable_by
+from services.registry.domain.stations import check_filer, writable_by
 from services.registry.domain.transitions import is_submission
 from services.registry.service import shown
 from services.registry.service.access import is_id, may_see, need, no_filing, no_station, operator_limit
@@ -29,11 +29,11 @@ async def open_filing(database: Database, principal: Principal, station_id: str,
         station = await repository.one(draft.tx, Station, station_id, draft.known) if is_id(station_id) else None
         if station is None or not may_see(principal, station) or not writable_by(station, limit, body.effective_at, None):
             raise no_station()
-        check_operator(await repository.one(draft.tx, Operator, body.filer_id, draft.known), body.effective_at, "/filer_id")
+        check_filer(await repository.one(draft.tx, Operator, body.filer_id, draft.known))
         filing = rules.opened(_blank(body, f"fil_{draft.revision}"), body.effective_at, body.status, body.receipt_no)
         await _check_receipts(draft, filing)
-        draft.put(replace(station, filings=(*station.filings, filing)))
-    return await _answer(database, draft, filing.filing_id, body.effective_at)
+        changed = draft.put(replace(station, filings=(*station.filings, filing)))
+        return await _answer(draft, changed, filing.filing_id, body.effective_at)
 
 
 def _blank(body: schemas.NewFiling, filing_id: str) -> Filing:
@@ -54,16 +54,14 @@ async def move_filing(database: Database, principal: Principal, filing_id: str, 
     async with recording(database, principal.subject, body.note) as draft:
         station, filing = await _existing(draft, principal, filing_id)
         moved = rules.moved(filing, body.to, body.effective_at, body.receipt_no)
-        await _save(draft, station, moved)
-    return await _answer(database, draft, filing_id, body.effective_at)
+        return await _answer(draft, await _save(draft, station, moved), filing_id, body.effective_at)
 
 
 async def correct_filing(database: Database, principal: Principal, filing_id: str, body: schemas.Correction) -> schemas.FilingAnswer:
     async with recording(database, principal.subject, body.reason) as draft:
         station, filing = await _existing(draft, principal, filing_id)
         corrected = rules.corrected(filing, body.status, body.valid_from, body.valid_to, body.receipt_no)
-        await _save(draft, station, corrected)
-    return await _answer(database, draft, filing_id, body.valid_from)
+        return await _answer(draft, await _save(draft, station, corrected), filing_id, body.valid_from)
 
 
 def _scope(status: FilingStatus) -> str:
@@ -81,9 +79,9 @@ async def _existing(draft: Recording, principal: Principal, filing_id: str) -> t
     raise no_filing()
 
 
-async def _save(draft: Recording, station: Station, filing: Filing) -> None:
+async def _save(draft: Recording, station: Station, filing: Filing) -> Station:
     await _check_receipts(draft, filing)
-    draft.put(replace(station, filings=tuple(filing if f.filing_id == filing.filing_id else f for f in station.filings)))
+    return draft.put(replace(station, filings=tuple(filing if f.filing_id == filing.filing_id else f for f in station.filings)))
 
 
 async def _check_receipts(draft: Recording, filing: Filing) -> None:
@@ -100,13 +98,10 @@ async def _check_receipts(draft: Recording, filing: Filing) -> None:
                 )
 
 
-async def _answer(database: Database, draft: Recording, filing_id: str, moment: datetime) -> schemas.FilingAnswer:
+async def _answer(draft: Recording, station: Station, filing_id: str, moment: datetime) -> schemas.FilingAnswer:
     """The filing as it now was at the moment that the write was about."""
-    [station] = draft.records
-    assert isinstance(station, Station)
-    async with database.read() as read:
-        rows = filing_rows(await repository.past(read, Station, station.station_id, draft.revision))
-    row = _holding(rows, filing_id, moment)
+    past = await repository.past(draft.tx, Station, station.station_id, draft.known)
+    row = _holding(filing_rows([*past, (draft.recorded_at, station)]), filing_id, moment)
     return schemas.FilingAnswer(**dict(shown.filing_item(row)), station_id=station.station_id, as_of=draft.as_of(moment))
 
 

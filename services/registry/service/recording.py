@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -11,12 +12,14 @@ from msgspec.structs import replace
 from services.registry import repository
 from services.registry.domain.filings import receipts_of
 from services.registry.domain.refusals import Conflict, Invalid
-from shared.contracts.registry import PARTITION, TOPIC, AnyRecord, RegistryChange, Station, record_id
+from shared.contracts.registry import PARTITION, TOPIC, AnyRecord, Division, Operator, RegistryChange, Station, record_id
 from shared.db import Database, Write
 from shared.http import AsOf
 from shared.log import Closed, Entry, TooLarge, append, lock_heads
 from shared.problems import Problem, invalid, unavailable
 from shared.standing import sites_of
+
+R = TypeVar("R", Division, Operator, Station)
 
 
 @dataclass
@@ -32,8 +35,11 @@ class Recording:
     def known(self) -> int:
         return self.revision - 1
 
-    def put(self, record: AnyRecord) -> None:
-        self.records.append(replace(record, version=record.version + 1))
+    def put(self, record: R) -> R:
+        """-> the record as it will be recorded: its next version."""
+        new = replace(record, version=record.version + 1)
+        self.records.append(new)
+        return new
 
     def as_of(self, valid_at: datetime) -> AsOf:
         return AsOf(valid_at=valid_at, known_at=self.recorded_at, revision=self.revision, registry_revision=self.revision)
@@ -53,9 +59,8 @@ async def recording(database: Database, actor: str, reason: str | None = None) -
 async def _store(database: Database, draft: Recording, actor: str, reason: str | None) -> None:
     assert draft.records, "a write records something"
     change = RegistryChange(recorded_at=draft.recorded_at, actor=actor, reason=reason, records=tuple(draft.records))
-    await repository.insert(draft.tx, repository.Revision(draft.revision, draft.recorded_at), actor, reason, draft.records)
-    if traces := [(term, r.station_id) for r in draft.records if isinstance(r, Station) for term in terms_of(r)]:
-        await repository.insert_traces(draft.tx, traces)
+    traces = [(term, r.station_id) for r in draft.records if isinstance(r, Station) for term in terms_of(r)]
+    await repository.insert(draft.tx, repository.Revision(draft.revision, draft.recorded_at), actor, reason, draft.records, traces)
     key = "|".join(record_id(draft.records[0])).encode()
     [position] = await append(database, draft.tx, TOPIC, [Entry(PARTITION, key, msgspec.json.encode(change))])
     assert position == draft.revision

@@ -20,9 +20,8 @@ from shared.problems import Problem, invalid, not_found
 async def create_operator(database: Database, principal: Principal, body: schemas.NewOperator) -> schemas.OperatorAnswer:
     async with recording(database, principal.subject) as draft:
         segment = OperatorSegment(valid_from=body.effective_at, valid_to=None, name=body.name)
-        operator = Operator(version=0, operator_id=f"opr_{draft.revision}", segments=(segment,))
-        draft.put(operator)
-    item = shown.operator_item(_put(draft, Operator), draft.recorded_at, body.effective_at)
+        operator = draft.put(Operator(version=0, operator_id=f"opr_{draft.revision}", segments=(segment,)))
+    item = shown.operator_item(operator, draft.recorded_at, body.effective_at)
     assert item is not None
     return schemas.OperatorAnswer(**dict(item), as_of=draft.as_of(body.effective_at))
 
@@ -44,8 +43,7 @@ async def create_station(database: Database, principal: Principal, body: schemas
         id_ = f"stn_{draft.revision}"
         station = Station(version=0, station_id=id_, level=body.level, segments=(segment,), aliases=(), filings=())
         new = [_alias(given, f"als_{draft.revision}_{i}", body.effective_at) for i, given in enumerate(body.aliases, 1)]
-        draft.put(await _with_aliases(draft, station, new))
-    return await _answer(database, draft, body.effective_at)
+        return await _answer(draft, draft.put(await _with_aliases(draft, station, new)), body.effective_at)
 
 
 async def change_station(database: Database, principal: Principal, station_id: str, body: schemas.StationChange) -> schemas.StationAnswer:
@@ -58,8 +56,8 @@ async def change_station(database: Database, principal: Principal, station_id: s
         station = await _existing(draft, principal, station_id)
         held = rules.segment_at(station, body.effective_at)
         _check_writable(principal, station, body.effective_at, held.valid_to if held else None)
-        draft.put(rules.patched(station, body.effective_at, await _fields(draft, station, body, changes)))
-    return await _answer(database, draft, body.effective_at)
+        changed = rules.patched(station, body.effective_at, await _fields(draft, station, body, changes))
+        return await _answer(draft, draft.put(changed), body.effective_at)
 
 
 async def _fields(draft: Recording, station: Station, body: schemas.StationChange, changes: dict[str, Any]) -> dict[str, object]:
@@ -164,17 +162,9 @@ def _alias_answer(station_id: str, alias: Alias, as_of: AsOf) -> schemas.AliasAn
     return schemas.AliasAnswer(**dict(shown.alias_item(alias)), station_id=station_id, as_of=as_of)
 
 
-def _put(draft: Recording, cls: type[Any]) -> Any:
-    [record] = draft.records
-    assert isinstance(record, cls)
-    return record
-
-
-async def _answer(database: Database, draft: Recording, moment: datetime) -> schemas.StationAnswer:
+async def _answer(draft: Recording, station: Station, moment: datetime) -> schemas.StationAnswer:
     """The station as it now was at the moment that the write was about."""
-    station = _put(draft, Station)
-    async with database.read() as read:
-        directory = await shown.directory_of(read, [station], draft.revision)
+    directory = await shown.directory_of(draft.tx, [station], draft.known)
     item = shown.station_item(directory, station, draft.recorded_at, moment)
     assert item is not None
     return schemas.StationAnswer(**dict(item), as_of=draft.as_of(moment))

@@ -1,0 +1,99 @@
+"""The registry's worker as a process: what is written over HTTP arrives in Kafka, in order, though the worker is killed."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from deploy.embedded.broker import Broker
+from deploy.embedded.installation import free_port
+from shared.auth import generate_keys
+from shared.contracts.registry import TOPIC
+from tests.conftest import ForeignBroker, MakeDatabase
+from tests.registry_api import JUNE, Registry, day, running
+
+WITHIN_S = 20
+
+
+@contextlib.asynccontextmanager
+async def worker(dsn: str, bootstrap: str, jwks: Path, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Ready when it is given; killed when the block ends, if it still runs."""
+    settings = {"DATABASE_URL": dsn, "KAFKA_BOOTSTRAP": bootstrap, "JWKS": str(jwks), "PORT": str(port)}
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("TONGCUN_")} | {f"TONGCUN_{k}": v for k, v in settings.items()}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.registry.worker", env=environ)
+    try:
+        await ready(port)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def ready(port: int) -> None:
+    async with httpx.AsyncClient() as client, asyncio.timeout(WITHIN_S):
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if (await client.get(f"http://127.0.0.1:{port}/readyz")).status_code == 200:
+                    return
+            await asyncio.sleep(0.1)
+
+
+async def written(registry: Registry) -> list[bytes]:
+    items = (await registry.get("/v1/log/0", limit=1000))["items"]
+    return [item["value"].encode() for item in items]
+
+
+async def published(bootstrap: str, ours: list[bytes]) -> list[bytes]:
+    """Our values in the topic, which other tests write to as well, each when it first appears; until the last one is there."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
+    found: list[bytes] = []
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(TOPIC, 0)])
+        await consumer.seek_to_beginning()
+        async with asyncio.timeout(WITHIN_S):
+            while len(found) < len(ours):
+                value = (await consumer.getone()).value or b""
+                if value in ours and value not in found:
+                    found.append(value)
+    finally:
+        await consumer.stop()
+    return found
+
+
+async def test_every_write_arrives_in_order_though_the_worker_is_killed(
+    make_database: MakeDatabase, broker: Broker | ForeignBroker, tmp_path: Path
+) -> None:
+    jwks, port = tmp_path / "jwks.json", free_port(set())
+    jwks.write_text(generate_keys()[1])
+    async with running(make_database) as registry:
+        station = await registry.station()
+        async with worker(registry.app_dsn, broker.bootstrap, jwks, port) as first:
+            await registry.call("PATCH", f"/v1/stations/{station}", {"name": "二", "effective_at": day(5, 1)})
+            first.send_signal(signal.SIGKILL)
+            await first.wait()
+        await registry.call("PATCH", f"/v1/stations/{station}", {"name": "三", "effective_at": JUNE})
+        async with worker(registry.app_dsn, broker.bootstrap, jwks, port) as second:
+            ours = await written(registry)
+            assert await published(broker.bootstrap, ours) == ours
+            second.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(second.wait(), WITHIN_S) == 0
+
+
+async def test_a_missing_setting_is_one_line() -> None:
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("TONGCUN_")}
+    for module in ("api", "worker", "migrate"):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", f"services.registry.{module}", env=environ, stderr=asyncio.subprocess.PIPE
+        )
+        _, said = await process.communicate()
+        assert process.returncode == 2
+        assert len(said.decode().strip().splitlines()) == 1
+        assert "URL is not set" in said.decode()
