@@ -119,7 +119,6 @@ class Supervisor:
         delay_s = FIRST_DELAY_S
         while True:
             began = clock()
-            kept.process = process
             await self._exit_or_stop(kept, process)
             self._pid_path(kept.child).unlink(missing_ok=True)
             if kept.stop.is_set():
@@ -162,6 +161,7 @@ class Supervisor:
                 stderr=log,
                 start_new_session=True,
             )  # a session of its own: Ctrl-C is for us, who stop the children in order
+        kept.process = process
         facts = {"pid": process.pid, "started_at": processes.started_at(process.pid), "stop": [[int(n), s] for n, s in child.stop]}
         self._pid_path(child).write_text(json.dumps(facts))
         return process

@@ -107,11 +107,13 @@ async def main():
 asyncio.run(main())
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdout
-        left = [int(pid) for pid in (await asyncio.to_thread(first.stdout.readline)).split()]
-        started = [processes.started_at(pid) for pid in left]
-        assert len(left) == 2
-        first.kill()
+        try:
+            assert first.stdout
+            left = [int(pid) for pid in (await asyncio.to_thread(first.stdout.readline)).split()]
+            started = [processes.started_at(pid) for pid in left]
+            assert len(left) == 2
+        finally:
+            first.kill()
 
     async with embedded(place) as runtime:
         assert [processes.started_at(pid) for pid in left] != started
