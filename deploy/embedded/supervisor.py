@@ -114,23 +114,27 @@ class Supervisor:
                     await asyncio.to_thread(processes.end, [left["pid"]], left["stop"])
             path.unlink(missing_ok=True)
 
-    async def _keep(self, kept: _Kept, process: asyncio.subprocess.Process) -> None:
+    async def _keep(self, kept: _Kept, process: asyncio.subprocess.Process | None) -> None:
         clock = asyncio.get_running_loop().time
-        delay_s = FIRST_DELAY_S
+        delay_s, reason = FIRST_DELAY_S, ""
         while True:
             began = clock()
-            await self._exit_or_stop(kept, process)
-            self._pid_path(kept.child).unlink(missing_ok=True)
+            if process:
+                await self._exit_or_stop(kept, process)
+                self._pid_path(kept.child).unlink(missing_ok=True)
+                reason = processes.words(process.returncode or 0)
             if kept.stop.is_set():
                 return
-            kept.exits += 1
-            kept.reason = processes.words(process.returncode or 0)
+            kept.exits, kept.reason = kept.exits + 1, reason
             delay_s = FIRST_DELAY_S if clock() - began > SETTLED_S else min(delay_s * 2, LONGEST_DELAY_S)
-            self._say(f"{kept.child.name} {kept.reason}; again in {delay_s:g} s / {delay_s:g} 秒后重启 ({kept.child.log_path})")
+            self._say(f"{kept.child.name} {reason}; again in {delay_s:g} s / {delay_s:g} 秒后重启 ({kept.child.log_path})")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(kept.stop.wait(), delay_s)
                 return
-            process = await self._spawn(kept)
+            try:
+                process = await self._spawn(kept)
+            except (CannotStart, OSError) as error:  # whatever is in the way may go away
+                process, reason = None, str(error)
 
     async def _exit_or_stop(self, kept: _Kept, process: asyncio.subprocess.Process) -> None:
         stop = asyncio.create_task(kept.stop.wait())

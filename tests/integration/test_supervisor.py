@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,23 @@ async def test_each_failure_waits_longer_than_the_last(
     await until(lambda: len(said) >= 4)
     assert ["again in 0.02 s" in said[0], "again in 0.04 s" in said[1], "again in 0.04 s" in said[3]] == [True, True, True]
     assert "exited with code 3" in said[0]
+
+
+async def test_what_is_in_the_way_of_a_restart_may_go_away(keeper: Supervisor, tmp_path: Path, said: list[str]) -> None:
+    starts = 0
+
+    async def second_fails() -> None:
+        nonlocal starts
+        starts += 1
+        if starts == 2:
+            raise CannotStart("no space left")
+
+    await keeper.start(replace(child(tmp_path, SLEEPS), before=second_fails))
+    killed = keeper.pid("child")
+    assert killed
+    os.kill(killed, signal.SIGKILL)
+    await until(lambda: starts == 3 and keeper.pid("child") is not None)
+    assert "no space left; again in" in said[1]
 
 
 async def test_a_child_that_keeps_dying_while_we_wait_is_given_up_with_its_last_words(keeper: Supervisor, tmp_path: Path) -> None:
