@@ -107,7 +107,7 @@ async def _verdicts(database: Database, tx: Write, drafts: Sequence[Draft]) -> l
 def _receipt(draft: Draft, words: Sequence[str]) -> Receipt:
     left = iter(words)
     items = [
-        ReceiptItem(i.item.index, next(left), str(i.event_id))
+        ReceiptItem(i.item.index, next(left), i.event_text)
         if isinstance(i, Identified)
         else ReceiptItem(i.index, draft.unreadable, None, i.code, i.pointer)
         for i in draft.items
@@ -156,7 +156,7 @@ def _entries(draft: Draft, words: Sequence[verdicts.Verdict], partitions: int) -
 def _message(draft: Draft, identified: Identified, verdict: Literal["accepted", "conflict"], payload: str) -> ScanEvent:
     item = identified.item
     return ScanEvent(
-        event_id=str(identified.event_id),
+        event_id=identified.event_text,
         content=identified.content.hex(),
         verdict=verdict,
         brand=item.brand,

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from uuid import UUID
 
 import asyncpg
+from asyncpg.pgproto.pgproto import UUID
 
 from services.ingest.domain.verdicts import Candidate
 from shared.db import Read, Write
@@ -30,20 +30,21 @@ insert into refused_push (feed, mode, kind, code, received_at, received_date, pa
 """
 
 
-async def insert_events(tx: Write, first: Mapping[UUID, bytes]) -> set[UUID]:
+async def insert_events(tx: Write, first: Mapping[bytes, bytes]) -> set[bytes]:
     """Offer events in order of id; -> the new ones. Waits for a concurrent commit that offers the same id."""
-    return {row[0] for row in await tx.fetch(INSERT_EVENTS, list(first), list(first.values()))}
+    return {row[0].bytes for row in await tx.fetch(INSERT_EVENTS, [UUID(event) for event in first], list(first.values()))}
 
 
-async def contents(tx: Read, events: Sequence[UUID]) -> dict[UUID, bytes]:
-    return {row[0]: row[1] for row in await tx.fetch(CONTENTS, events)} if events else {}
+async def contents(tx: Read, events: Sequence[bytes]) -> dict[bytes, bytes]:
+    return {row[0].bytes: row[1] for row in await tx.fetch(CONTENTS, [UUID(event) for event in events])} if events else {}
 
 
 async def insert_versions(tx: Write, versions: Sequence[Candidate]) -> set[Candidate]:
     """Offer further contents of known events, sorted; -> the new ones."""
     if not versions:
         return set()
-    return {(row[0], row[1]) for row in await tx.fetch(INSERT_VERSIONS, [v[0] for v in versions], [v[1] for v in versions])}
+    rows = await tx.fetch(INSERT_VERSIONS, [UUID(event) for event, _ in versions], [content for _, content in versions])
+    return {(row[0].bytes, row[1]) for row in rows}
 
 
 async def insert_pushes(tx: Write, rows: Iterable[Sequence[object]]) -> None:

@@ -11,8 +11,9 @@ from services.ingest.domain import verdicts
 from services.ingest.domain.items import Item, identify
 from services.ingest.domain.verdicts import Candidate
 from shared.calendar import SHANGHAI
+from shared.identity import event_id
 
-EVENTS = [UUID(int=i) for i in range(4)]
+EVENTS = [bytes([i]) * 16 for i in range(4)]
 CONTENTS = [bytes([i]) * 32 for i in range(3)]
 commits = st.lists(st.lists(st.tuples(st.sampled_from(EVENTS), st.sampled_from(CONTENTS)), max_size=12), max_size=6)
 
@@ -21,9 +22,9 @@ class Naive:
     """The rule of design §4, one event after the other."""
 
     def __init__(self) -> None:
-        self.told: dict[UUID, set[bytes]] = {}
+        self.told: dict[bytes, set[bytes]] = {}
 
-    def verdict(self, event: UUID, content: bytes) -> str:
+    def verdict(self, event: bytes, content: bytes) -> str:
         if event not in self.told:
             self.told[event] = {content}
             return "accepted"
@@ -37,7 +38,7 @@ class Tables:
     """What PostgreSQL does with `on conflict do nothing returning`."""
 
     def __init__(self) -> None:
-        self.event: dict[UUID, bytes] = {}
+        self.event: dict[bytes, bytes] = {}
         self.versions: set[Candidate] = set()
 
     def commit(self, candidates: list[Candidate]) -> list[verdicts.Verdict]:
@@ -74,13 +75,14 @@ def test_how_pushes_are_grouped_and_ordered_changes_no_total(batches: list[list[
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8)
+instants = st.integers(1_577_808_000, 1_704_038_400).map(lambda t: datetime.fromtimestamp(t, SHANGHAI))
 items = st.builds(
-    Item,
+    lambda scanned_at, **more: Item(scanned_at=scanned_at, scanned_text=scanned_at.isoformat(), **more),
     index=st.integers(0, 499),
     brand=st.sampled_from(["zto", "yto"]),
     waybill_no=st.sampled_from(["A1234", "B1234"]),
     raw_action=texts,
-    scanned_at=st.integers(1_577_808_000, 1_704_038_400).map(lambda t: datetime.fromtimestamp(t, SHANGHAI)),
+    scanned_at=instants,
     site_code=st.none() | texts,
     site_name=st.none() | texts,
     action=st.just("arrived"),
@@ -97,7 +99,9 @@ def test_an_event_is_its_identity_in_its_feed_mode_and_parcel_and_nothing_else(a
     assert (one.event_id == two.event_id) == same
     assert one.event_id != identify(a, "sandbox", "f", "zto").event_id
     assert one.event_id != identify(a, "live", "g", "zto").event_id
-    assert (one.event_id.version, one.event_id.variant) == (8, "specified in RFC 4122")
+    told = UUID(one.event_text)
+    assert (told.bytes, told.version, told.variant) == (one.event_id, 8, "specified in RFC 4122")
+    assert told == event_id("live", "f", one.parcel_key, a.identity)
 
 
 @given(items, st.integers(0, 499), st.integers(1, 9))

@@ -74,6 +74,7 @@ _decode_raw = msgspec.json.Decoder(_RawBatch).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 _WHERE = re.compile(r" - at `\$([a-z_.]+)`\Z")
 _MISSING = re.compile(r"missing required field `([a-z_]+)`")
+_PLAIN_LENGTH = len("2023-07-14T09:12:03+08:00")
 # Without an escape and without a bidirectional mark (U+200E …, U+2066 …, C1) no string of the body can hold a control character.
 _SUSPICIOUS = re.compile(rb"\\|\x7f|\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
 
@@ -160,12 +161,14 @@ def _item(push: RawPush, index: int, event: Event, suspicious: bool) -> Item:
         if text and is_personal(text):
             raise Flaw("text.personal_data", name)
     raw = event.raw_action or event.action
+    scanned_at, scanned_text = _instant(event.scanned_at, push.received_at)
     return Item(
         index,
         event.brand,
         event.waybill_no.upper(),
         raw,
-        _instant(event.scanned_at, push.received_at),
+        scanned_at,
+        scanned_text,
         event.site_code,
         event.site_name,
         event.action,
@@ -181,14 +184,18 @@ def _item(push: RawPush, index: int, event: Event, suspicious: bool) -> Item:
     )
 
 
-def _instant(text: str, received_at: datetime) -> datetime:
+def _instant(text: str, received_at: datetime) -> tuple[datetime, str]:
+    """(instant, as the log writes it)"""
     try:
-        at = datetime.fromisoformat(text).astimezone(SHANGHAI)
+        at = datetime.fromisoformat(text)
+        if len(text) != _PLAIN_LENGTH or not text.endswith("+08:00"):  # nearly all are written as the log writes them
+            at = at.astimezone(SHANGHAI)
+            text = at.isoformat()
     except (ValueError, OverflowError):
         raise Flaw("time.unreadable", "scanned_at") from None
     if implausible(at, received_at):
         raise Flaw("time.implausible", "scanned_at")
-    return at
+    return at, text
 
 
 def _retracts(event: Event) -> Retracts | None:

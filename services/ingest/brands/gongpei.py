@@ -119,7 +119,7 @@ def parse(push: RawPush) -> list[Item | Unreadable]:
 def _item(push: RawPush, index: int, scan: Document, at: str) -> Item:
     company = required(scan, "companyCode", at, MAX_CODE)
     raw = _raw_action(scan, at)
-    sent_at, scanned_at = shanghai_time(scan, "scanTime", push.received_at, at)
+    sent_at, scanned_text, scanned_at = shanghai_time(scan, "scanTime", push.received_at, at)
     site_code, site_name = optional(scan, "siteCode", at, MAX_CODE), place(optional(scan, "siteName", at), f"{at}/siteName")
     scan_id = optional(scan, "scanId", at, MAX_CODE)
     return Item(
@@ -128,6 +128,7 @@ def _item(push: RawPush, index: int, scan: Document, at: str) -> Item:
         waybill_no=waybill(scan, "waybillNo", at),
         raw_action=raw,
         scanned_at=scanned_at,
+        scanned_text=scanned_text,
         site_code=site_code,
         site_name=site_name,
         action=action_of(raw, CODES),

@@ -152,7 +152,7 @@ def _item(push: RawPush, index: int, result: Document, moment: Document, at: str
     carrier = required(result, "com", "/lastResult", MAX_CODE)
     brand = brand_of(carrier, CARRIERS, push.feed.brands, "/lastResult/com")
     code = required(moment, "statusCode", at, MAX_CODE)  # absent: the subscription lacks resultv2
-    sent_at, scanned_at = shanghai_time(moment, "ftime" if moment.get("ftime") else "time", push.received_at, at)
+    sent_at, scanned_text, scanned_at = shanghai_time(moment, "ftime" if moment.get("ftime") else "time", push.received_at, at)
     site_name = site_in(_context(moment, at), code)
     if site_name:
         clean(site_name, f"{at}/context", MAX_TEXT)
@@ -162,6 +162,7 @@ def _item(push: RawPush, index: int, result: Document, moment: Document, at: str
         waybill_no=waybill(result, "nu", "/lastResult"),
         raw_action=code,
         scanned_at=scanned_at,
+        scanned_text=scanned_text,
         site_code=None,
         site_name=site_name,
         action=action_of(code, CODES),

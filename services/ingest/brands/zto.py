@@ -69,7 +69,7 @@ def _item(push: RawPush, index: int, document: Document) -> Item:
         if kind:  # part of what was sent, since our reading rests on it
             raw = f"{code}/{kind}"
             action = Action.DEPARTED if kind in READDRESSING else action
-    sent_at, scanned_at = shanghai_time(document, "actionTime", push.received_at)
+    sent_at, scanned_text, scanned_at = shanghai_time(document, "actionTime", push.received_at)
     site_code = optional(document, "facilityCode", max_length=MAX_CODE)
     site_name = place(optional(document, "facilityName"), "/facilityName")
     return Item(
@@ -78,6 +78,7 @@ def _item(push: RawPush, index: int, document: Document) -> Item:
         waybill_no=waybill(document, "billCode"),
         raw_action=raw,
         scanned_at=scanned_at,
+        scanned_text=scanned_text,
         site_code=site_code,
         site_name=site_name,
         action=action,

@@ -4,12 +4,11 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
-from uuid import UUID
 
 import msgspec
 
 from shared.contracts.scan import Retracts
-from shared.identity import content, event_id, parcel_key
+from shared.identity import content, event_key, parcel_key
 
 MAX_ITEMS = 500  # of one push
 MAX_DEPTH = 32  # of JSON
@@ -36,6 +35,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     waybill_no: str
     raw_action: str
     scanned_at: datetime
+    scanned_text: str  # the same, as the log writes it: RFC 3339 with +08:00
     site_code: str | None
     site_name: str | None
     action: str
@@ -68,26 +68,30 @@ class Flaw(Exception):
 
 
 class Identified(NamedTuple):
-    """An item with the keys that every service and auditor computes alike."""
+    """An item with the keys that every service and auditor computes alike; `event_text` is the UUID of `event_id`."""
 
     item: Item
     parcel_key: bytes
-    event_id: UUID
+    event_id: bytes
+    event_text: str
     content: bytes
 
 
 def identify(item: Item, mode: str, feed: str, namespace: str) -> Identified:
     key = parcel_key(item.brand, item.waybill_no)
+    event = event_key(mode, feed, key, item.identity)
+    hexed = event.hex()
     retracts = item.retracts
     return Identified(
         item,
         key,
-        event_id(mode, feed, key, item.identity),
+        event,
+        f"{hexed[:8]}-{hexed[8:12]}-{hexed[12:16]}-{hexed[16:20]}-{hexed[20:]}",
         content(
             brand=item.brand,
             waybill_no=item.waybill_no,
             raw_action=item.raw_action,
-            scanned_at=item.scanned_at.isoformat(),
+            scanned_at=item.scanned_text,
             site_namespace=namespace,
             site_code=item.site_code,
             site_name=item.site_name,

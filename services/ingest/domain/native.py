@@ -68,8 +68,8 @@ def waybill(document: Document, field: str, at: str = "") -> str:
     return text.upper()
 
 
-def shanghai_time(document: Document, field: str, received_at: datetime, at: str = "") -> tuple[str, datetime]:
-    """(as sent, instant) of a `yyyy-MM-dd HH:mm:ss` without a zone: Chinese senders mean +08:00 (domain facts §1.3)."""
+def shanghai_time(document: Document, field: str, received_at: datetime, at: str = "") -> tuple[str, str, datetime]:
+    """(as sent, as the log writes it, instant) of a `yyyy-MM-dd HH:mm:ss`: without a zone, +08:00 is meant (domain facts §1.3)."""
     text = required(document, field, at)
     pointer = f"{at}/{field}"
     if not _TIME.match(text):
@@ -80,7 +80,7 @@ def shanghai_time(document: Document, field: str, received_at: datetime, at: str
         raise Flaw("time.unreadable", pointer) from None
     if implausible(instant, received_at):
         raise Flaw("time.implausible", pointer)
-    return text, instant
+    return text, f"{text[:10]}T{text[11:]}+08:00", instant
 
 
 def brand_of(code: str, table: Mapping[str, str], allowed: tuple[str, ...], pointer: str) -> str:

@@ -6,32 +6,31 @@ Candidates are in order of arrival; of two in the same commit the first is the e
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
-from uuid import UUID
 
-Candidate = tuple[UUID, bytes]  # (event id, content)
+Candidate = tuple[bytes, bytes]  # (event id, content)
 Verdict = Literal["accepted", "duplicate", "conflict"]
 
 
-def first_contents(candidates: Sequence[Candidate]) -> dict[UUID, bytes]:
+def first_contents(candidates: Sequence[Candidate]) -> dict[bytes, bytes]:
     """What to offer as new events: the first content of each id, sorted by id, so that concurrent commits lock in one order."""
-    first: dict[UUID, bytes] = {}
+    first: dict[bytes, bytes] = {}
     for event, content in candidates:
         first.setdefault(event, content)
     return dict(sorted(first.items()))
 
 
-def known_contents(first: Mapping[UUID, bytes], new: Collection[UUID], stored: Mapping[UUID, bytes]) -> dict[UUID, bytes]:
+def known_contents(first: Mapping[bytes, bytes], new: Collection[bytes], stored: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """The content under which each event stands in the event table after the first insert."""
     return {event: content if event in new else stored[event] for event, content in first.items()}
 
 
-def other_contents(candidates: Sequence[Candidate], known: Mapping[UUID, bytes]) -> list[Candidate]:
+def other_contents(candidates: Sequence[Candidate], known: Mapping[bytes, bytes]) -> list[Candidate]:
     """What to offer as further versions, sorted."""
     return sorted({(event, content) for event, content in candidates if known[event] != content})
 
 
 def decide(
-    candidates: Sequence[Candidate], known: Mapping[UUID, bytes], new: Collection[UUID], new_versions: Collection[Candidate]
+    candidates: Sequence[Candidate], known: Mapping[bytes, bytes], new: Collection[bytes], new_versions: Collection[Candidate]
 ) -> list[Verdict]:
     """New event: accepted. Other content, new: conflict. All else: duplicate. Each is new once, for the first that tells it."""
     seen: set[Candidate] = set()

@@ -1,0 +1,198 @@
+"""`ingest.accept`: 100-event `/v1/scans` batches over HTTP to the acknowledgement, 20 % duplicates, against a real uvicorn process.
+
+Floor: bare `INSERT … ON CONFLICT RETURNING` of the same identity keys, 100 a statement and transaction, over as many connections as the
+service's pool, into a table of the same shape in the same server. Bodies are made before the clock starts; the client is as thin as it can
+be, since it shares the machine.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import re
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import asyncpg
+import httpx
+import msgspec
+
+from deploy.embedded.installation import Dsns
+from services.ingest.settings import Settings
+from shared import auth, identity, keyring
+
+BATCH_EVENTS = 100
+DUPLICATES = 0.2
+SENDERS = 8  # connections that push at the same time
+FEED = "bench"
+READY_S = 20
+
+FLOOR_TABLE = "create table if not exists bench_identity (event_id uuid primary key, content bytea not null)"
+FLOOR_INSERT = """
+insert into bench_identity (event_id, content) select * from unnest($1::uuid[], $2::bytea[]) on conflict do nothing returning event_id
+"""
+
+
+@dataclass(frozen=True)
+class Load:
+    bodies: list[bytes]
+    keys: list[tuple[list[UUID], list[bytes]]]  # the same events' identity keys, sorted within each batch
+    fresh: int
+
+
+def load(batches: int, seed: int = 7) -> Load:
+    """Events as a county's scanners send them; every fifth was sent before."""
+    rng = random.Random(seed)
+    sent: list[dict[str, Any]] = []
+    bodies, keys = [], []
+    for _ in range(batches):
+        events = []
+        for _ in range(BATCH_EVENTS):
+            if sent and rng.random() < DUPLICATES:
+                events.append(rng.choice(sent))
+            else:
+                events.append(_event(len(sent), rng))
+                sent.append(events[-1])
+        bodies.append(msgspec.json.encode({"events": events}))
+        pairs = sorted({_key(e): _content(e) for e in events}.items())
+        keys.append(([p[0] for p in pairs], [p[1] for p in pairs]))
+    return Load(bodies, keys, len(sent))
+
+
+def _event(number: int, rng: random.Random) -> dict[str, Any]:
+    return {
+        "brand": "zto",
+        "waybill_no": f"{73_100_000_000_000 + number // 4}",
+        "action": ("arrived", "out_for_delivery", "station_inbound", "station_pickup")[number % 4],
+        "raw_action": ("ARRIVAL", "DISPATCH", "INBOUND", "DEPARTURE_SIGNED")[number % 4],
+        "scanned_at": f"2023-07-{rng.randrange(10, 29)}T{rng.randrange(10, 20)}:{rng.randrange(10, 60)}:{rng.randrange(10, 60)}+08:00",
+        "site_name": f"第{rng.randrange(71)}村便民服务点",
+        "destination": "140827100200",
+        "weight_g": rng.randrange(100, 3000),
+    }
+
+
+def _key(event: dict[str, Any]) -> UUID:
+    parcel = identity.parcel_key(event["brand"], event["waybill_no"])
+    return identity.event_id("live", FEED, parcel, (event["raw_action"], event["scanned_at"], None, event["site_name"]))
+
+
+def _content(event: dict[str, Any]) -> bytes:
+    return _key(event).bytes * 2  # 32 bytes, as in the service
+
+
+async def floor(dsns: Dsns, pool_size: int, keys: Sequence[tuple[list[UUID], list[bytes]]]) -> float:
+    """Events/s of the bare insert."""
+    owner = await asyncpg.connect(dsns.owner)
+    await owner.execute(FLOOR_TABLE)
+    await owner.execute("truncate bench_identity")
+    waiting = iter(keys)
+
+    async def insert(pg: "asyncpg.Connection[asyncpg.Record]") -> None:
+        for ids, contents in waiting:
+            await pg.fetch(FLOOR_INSERT, ids, contents)
+
+    connections = [await asyncpg.connect(dsns.app) for _ in range(pool_size)]
+    started = time.perf_counter()
+    await asyncio.gather(*(insert(pg) for pg in connections))
+    took_s = time.perf_counter() - started
+    for pg in [*connections, owner]:
+        await pg.close()
+    return len(keys) * BATCH_EVENTS / took_s
+
+
+@contextlib.asynccontextmanager
+async def api(directory: Path, dsns: Dsns, partitions: int) -> AsyncIterator[tuple[str, str, Settings]]:
+    """A real `python -m services.ingest.api`; -> (base URL, the issuer's private key, its settings)."""
+    private, jwks = auth.generate_keys()
+    (directory / "jwks.json").write_text(jwks)
+    keyring.create(directory / "keyring.json")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = Settings(
+        database_url=dsns.app,
+        kafka_bootstrap="127.0.0.1:9",
+        partitions=partitions,
+        jwks=str(directory / "jwks.json"),
+        keyring=str(directory / "keyring.json"),
+        port=port,
+        log_level="warning",
+        backlog_events=1_000_000_000,
+    )
+    variables = {f"TONGCUN_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.ingest.api", env=os.environ | variables)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        await _ready(url)
+        yield url, private, settings
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _ready(url: str) -> None:
+    async with httpx.AsyncClient() as client:
+        for _ in range(READY_S * 10):
+            with contextlib.suppress(httpx.TransportError):
+                if (await client.get(f"{url}/readyz")).status_code == 200:
+                    return
+            await asyncio.sleep(0.1)
+    raise TimeoutError(f"{url} is not ready after {READY_S} s")
+
+
+_LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+
+
+async def send(url: str, token: str, bodies: Sequence[bytes]) -> tuple[float, int]:
+    """(events/s, accepted) over SENDERS connections. A hand-made client: httpx would take as long as the service."""
+    waiting = iter(bodies)
+    accepted = 0
+    address = urlsplit(url)
+    head = (
+        f"POST /v1/scans HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+        "Content-Length: %d\r\n\r\n"
+    ).encode()
+
+    async def sender() -> None:
+        nonlocal accepted
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        for body in waiting:
+            writer.write(head % len(body) + body)
+            top = await reader.readuntil(b"\r\n\r\n")
+            length = _LENGTH.search(top)
+            if not top.startswith(b"HTTP/1.1 200") or length is None:
+                raise RuntimeError(f"not acknowledged: {top[:100]!r}")
+            answer = await reader.readexactly(int(length[1]))
+            found = re.search(rb'"accepted":(\d+)', answer)
+            accepted += int(found[1]) if found else 0
+        writer.close()
+        await writer.wait_closed()
+
+    started = time.perf_counter()
+    await asyncio.gather(*(sender() for _ in range(SENDERS)))
+    return len(bodies) * BATCH_EVENTS / (time.perf_counter() - started), accepted
+
+
+async def run(directory: Path, dsns: Dsns, *, partitions: int = 8, batches: int = 2_000) -> list[dict[str, Any]]:
+    """The figure, for `make bench`. `dsns`: a migrated database of ingest; `directory`: an empty one for keys."""
+    warm, measured = load(100, seed=1), load(batches)
+    async with api(directory, dsns, partitions) as (url, private, settings):
+        async with httpx.AsyncClient(base_url=url) as client:
+            admin = auth.issue(private, subject="bench", roles=["admin"], ttl_s=3600)
+            feed = {"feed": FEED, "format": "canonical", "brands": ["zto"], "mode": "live"}
+            made = await client.post("/v1/feeds", json=feed, headers={"authorization": f"Bearer {admin}"})
+            made.raise_for_status()
+        token = auth.issue(private, subject="bench", roles=["brand"], ttl_s=3600, claim=("feed", FEED))
+        await send(url, token, warm.bodies[:100])
+        bare = await floor(dsns, settings.pool_size, measured.keys)
+        value, accepted = await send(url, token, measured.bodies)
+    assert accepted >= measured.fresh * 0.9, (accepted, measured.fresh)
+    return [{"name": "ingest.accept", "value": round(value), "unit": "events/s", "floor": round(bare), "ratio": round(value / bare, 3)}]
