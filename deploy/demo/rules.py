@@ -205,15 +205,28 @@ def judge(brand: str, versions: Iterable[Scan], registry: Registry, policies: li
     told: dict[str, list[Scan]] = defaultdict(list)
     for (event_id, _), scan in sorted(newest.items()):
         told[event_id].append(scan)
-    if not any(s.action in CLOSING and not s.is_retraction for s in newest.values()):
+    if not any(map(closes, newest.values())):
         return Result()
     combinations = prod(map(len, told.values()))
     results = [judge_set(brand, events, registry, policies) for events in islice(product(*told.values()), MOST_COMBINATIONS)]
-    first = results[0]
     if combinations == 1 or (combinations <= MOST_COMBINATIONS and len({r.agreement for r in results}) == 1):
-        return first
+        return results[0]
     largest_fen = max(r.net_fen + r.held_fen for r in results)
-    return replace(first, outcome="held", reasons=("evidence.contested",), net_fen=0, held_fen=largest_fen)
+    shown = judge_set(brand, first_closing(list(told.values())), registry, policies)
+    return replace(shown, outcome="held", reasons=("evidence.contested",), net_fen=0, held_fen=largest_fen)
+
+
+def first_closing(told: list[list[Scan]]) -> tuple[Scan, ...]:
+    """The first combination that has a closing action: the last event changes fastest, so the last one that can give it does."""
+    smallest = [contents[0] for contents in told]
+    if not any(map(closes, smallest)):
+        i = max(i for i, contents in enumerate(told) if any(map(closes, contents)))
+        smallest[i] = next(filter(closes, told[i]))
+    return tuple(smallest)
+
+
+def closes(scan: Scan) -> bool:
+    return scan.action in CLOSING and not scan.is_retraction
 
 
 def judge_set(brand: str, events: tuple[Scan, ...], registry: Registry, policies: list[Policy]) -> Result:

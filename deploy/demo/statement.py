@@ -147,9 +147,10 @@ def show_ceiling(out: Show, statement: Statement) -> None:
         allowed_fen = limit_fen * parcels
         hundredths = total_fen * 100 // max(parcels, 1)
         verdict = ("未超过", "within it") if total_fen <= allowed_fen else ("超过", "ABOVE it")
+        average = f"{hundredths // 100}.{hundredths % 100:02d}"
         out.text(
-            f"合计 {yuan(total_fen)} 元 ÷ {parcels} 件 ≈ {hundredths // 100}.{hundredths % 100:02d} 分/件；上限 {limit_fen} 分 × {parcels} 件 = "
-            f"{yuan(allowed_fen)} 元：{verdict[0]}，余 {yuan(allowed_fen - total_fen)} 元。"
+            f"合计 {yuan(total_fen)} 元 ÷ {parcels} 件 ≈ {average} 分/件；上限 {limit_fen} 分 × {parcels} 件 = {yuan(allowed_fen)} 元："
+            f"{verdict[0]}，余 {yuan(allowed_fen - total_fen)} 元。"
         )
         out.text(
             f"{yuan(total_fen)} yuan over {parcels} parcels; the province's ceiling of {limit_fen} fen on the average allows "

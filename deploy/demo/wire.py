@@ -130,16 +130,26 @@ def _gongpei(brand: str, waybill_no: str, scan: Scan) -> dict[str, Any]:
     return told | site | ({"weightGram": scan.weight_g} if scan.weight_g else {})
 
 
-def bad_letters(waybill_no: str) -> list[tuple[str, str, Letter]]:
-    """(what it is, in Chinese and in English, the push): each must be answered clearly and lose nothing."""
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """Something that goes wrong on the way. `stored`: the sender is told that it was kept (and what cannot be read is in quarantine)."""
+
+    zh: str
+    en: str
+    letter: Letter
+    stored: bool
+
+
+def bad_letters(waybill_no: str) -> list[Bad]:
+    """Each must be answered clearly and lose nothing."""
     zto = {"billCode": waybill_no, "action": "INBOUND", "actionTime": "2023-07-14 09:12:03", "facilityName": "上王村便民服务点"}
     moved = {"status": "polling", "comOld": "yuantong", "comNew": "shentong"}
     moment = {"context": "【运城市】快件已暂存至【上王村便民服务点】", "ftime": "2023-07-14 09:12:03", "statusCode": "501"}
     history = {"lastResult": {"com": "yuantong", "nu": "YT9000000000001", "data": [moment]}}
     return [
-        ("签名错误", "a wrong signature", Letter(ZTO, zto, wrong_secret=True)),
-        ("乱码", "garbage", Letter(ZTO, zto, raw=b"\x00\xffnot a form at all")),
-        ("不可能的时间", "an impossible time", Letter(ZTO, zto | {"actionTime": "2023-07-32 25:61:00"})),
-        ("单号改属另一品牌", "a number that now belongs to another carrier", Letter(KUAIDI100, moved | history)),
-        ("未知扫描码", "an unknown scan code", Letter(ZTO, zto | {"action": "DRONE_DROP"})),
+        Bad("签名错误", "a wrong signature", Letter(ZTO, zto, wrong_secret=True), stored=False),
+        Bad("乱码", "garbage", Letter(ZTO, zto, raw=b"\x00\xffnot a form at all"), stored=False),
+        Bad("不可能的时间", "an impossible time", Letter(ZTO, zto | {"actionTime": "2023-07-32 25:61:00"}), stored=True),
+        Bad("单号改属另一品牌", "a number that now belongs to another carrier", Letter(KUAIDI100, moved | history), stored=True),
+        Bad("未知扫描码", "an unknown scan code", Letter(ZTO, zto | {"action": "DRONE_DROP"}), stored=True),
     ]

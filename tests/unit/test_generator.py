@@ -128,7 +128,7 @@ def test_every_push_is_readable_and_says_what_was_meant(july: Month) -> None:
 
 
 def test_what_goes_wrong_is_told_wrongly() -> None:
-    wrong, garbage, impossible, moved, unknown = (letter for *_, letter in wire.bad_letters("73100196611386"))
+    wrong, garbage, impossible, moved, unknown = (bad.letter for bad in wire.bad_letters("73100196611386"))
     with pytest.raises(BadSignature):
         read(wrong)
     with pytest.raises(Unparseable):

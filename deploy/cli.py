@@ -1,0 +1,329 @@
+"""`./tongcun VERB`: the composition root. Operators read Chinese and English, one line per problem, never a traceback."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import httpx
+import typer
+
+from deploy import operations
+from deploy.client import Refused
+from deploy.demo import run as demo_run
+from deploy.demo.show import Show
+from deploy.embedded.installation import HOST, SERVICES, Installation
+from deploy.embedded.supervisor import CannotStart, Supervisor
+from deploy.platform import PARTITIONS, PORT_BASE, READY_TOKENS, ROOT, Access, platform, readiness, until_signal
+from services.subsidy.settings import parse_partitions
+from shared.auth import CLAIMS, ROLES
+from shared.keyring import KeyringError
+
+FAILED, MISUSED, UNKNOWN, INTERRUPTED = 1, 2, 70, 130  # exit codes
+MAX_TOKEN_DAYS = 366
+
+app = typer.Typer(
+    help="通村 Tongcun: rural parcels into subsidy lines, exact to the fen. 农村寄递物流补贴，精确到分。",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+feed_app = typer.Typer(no_args_is_help=True, help="数据源：新建、列出、换密钥、改模式 · senders' feeds")
+consumer_app = typer.Typer(no_args_is_help=True, help="日志的消费者 · who reads the numbered logs")
+app.add_typer(feed_app, name="feed")
+app.add_typer(consumer_app, name="consumer")
+
+
+def var_directory() -> Path:
+    return Path(os.environ.get("TONGCUN_VAR") or ROOT / "var").absolute()
+
+
+def access() -> Access:
+    return Access(Installation(var_directory()))
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+# Running
+
+
+@app.command()
+def up(
+    demo: Annotated[bool, typer.Option("--demo", help="以演示数据启动 · with the demo's data")] = False,
+    port_base: Annotated[
+        int, typer.Option(min=1024, max=65533, help="ingest 的端口，其后两个给 registry、subsidy · ingest's port")
+    ] = PORT_BASE,
+    partitions: Annotated[
+        str, typer.Option(help="本进程负责的扫描日志分区，如 0-3 · scan partitions of the worker")
+    ] = f"0-{PARTITIONS - 1}",
+) -> None:
+    """启动整个平台，Ctrl-C 停止 · run the whole platform until Ctrl-C"""
+    _check_partitions(partitions)
+    asyncio.run(_up(var_directory() / "demo" if demo else var_directory(), demo, port_base, partitions))
+
+
+async def _up(var: Path, demo: bool, port_base: int, partitions: str) -> None:
+    began = time.monotonic()
+    with until_signal() as stop:
+        async with platform(var, port_base=port_base, scan_partitions=partitions, say=say) as running:
+            if demo and not (var / demo_run.SETTLED).exists():
+                await demo_run.demonstrate(running, Show(), var / "statement.csv")
+            say(f"已就绪，用时 {time.monotonic() - began:.1f} 秒 · ready\n")
+            _welcome(running)
+            await stop.wait()
+            say("正在按顺序停止 · stopping, in order")
+
+
+def _welcome(running: Access) -> None:
+    urls = running.urls
+    for service in SERVICES:
+        say(f"  {service:9} {urls[service]}/docs")
+    say("\n令牌（一天有效）· tokens, good for a day:")
+    for role in READY_TOKENS:
+        say(f"  {role:12} {running.token(role)}")
+    authorised = '-H "Authorization: Bearer $(./tongcun token --role auditor)"'
+    prefix = "" if running.installation.var == ROOT / "var" else f"TONGCUN_VAR={running.installation.var} "
+    say("\n试一试 · three commands to try, in another terminal:")
+    say(f'  {prefix}curl -s {authorised} "{urls["subsidy"]}/v1/summary?from=2023-07-01&to=2023-08-01&group_by=township"')
+    say(f"  {prefix}./tongcun feed create zto-yuanqu --format zto --mode sandbox")
+    say(f"  {prefix}./tongcun push zto\n")
+
+
+@app.command()
+def demo(
+    json_path: Annotated[Path | None, typer.Option("--json", help="结果另存为 JSON · write the result as JSON, too")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="结束后继续运行，Ctrl-C 停止 · serve on until Ctrl-C")] = False,
+) -> None:
+    """从空白开始演示主要工作并自我核对 · the main job on an empty var/demo, checked"""
+    raise typer.Exit(asyncio.run(_demo(var_directory() / "demo", json_path, keep)))
+
+
+async def _demo(var: Path, json_path: Path | None, keep: bool) -> int:
+    began, show = time.monotonic(), Show()
+    await wipe(var)
+    show.line(demo_run.INTRODUCTION)
+    show.line()
+    show.step("正在启动 PostgreSQL、消息代理、三个接口与三个工作进程", "starting PostgreSQL, broker, three APIs, three workers")
+    with until_signal() as stop:
+        async with platform(var, say=lambda line: show.step(line, "")) as running:
+            show.step("已就绪", "ready")
+            work = asyncio.create_task(demo_run.demonstrate(running, show, var / "statement.csv"))
+            await asyncio.wait({work, stopped := asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            if not work.done():
+                work.cancel()
+                raise KeyboardInterrupt
+            result = work.result() | {"wall_s": round(time.monotonic() - began, 1)}
+            show.line(f"\n用时 {result['wall_s']} 秒 · {result['wall_s']} s of wall time")
+            if json_path:
+                json_path.write_text(json.dumps(result, ensure_ascii=False, indent=1), encoding="utf-8")
+            if keep:
+                _welcome(running)
+                await stop.wait()
+    return 0 if result["ok"] else FAILED
+
+
+async def wipe(var: Path) -> None:
+    """Remove an installation that is not running: what it left behind is ended first. Never anything that is none."""
+    if not var.exists() or not any(var.iterdir()):
+        return
+    installation = Installation(var)
+    if not (var / "lock").exists():
+        raise CannotStart(f"{var} is no installation of ours: nothing removed / 不是本系统的数据目录,未删除")
+    with installation.locked():
+        await Supervisor(installation.run, say).sweep()
+        shutil.rmtree(var)
+
+
+@app.command()
+def reset(yes: Annotated[bool, typer.Option("--yes", help="不再询问 · do not ask")] = False) -> None:
+    """删除全部数据，重新开始 · remove all data and begin anew"""
+    var = var_directory()
+    if not var.exists():
+        return say(f"{var} 不存在，无需删除 · is not there: nothing to do")
+    if not yes and not typer.confirm(f"删除 {var} 中的全部数据（证据、账、密钥），不可恢复？· Remove all data, for good?"):
+        raise typer.Exit(FAILED)
+    for directory in (var / "demo", var):
+        asyncio.run(wipe(directory))
+    return say(f"已删除 · removed {var}")
+
+
+@app.command()
+def status() -> None:
+    """各进程是否就绪，账记到哪里 · what runs, and how far the books are"""
+    raise typer.Exit(asyncio.run(_status(access())))
+
+
+async def _status(at: Access) -> int:
+    ports, well = at.installation.ports, True
+    if not ports:
+        say(f"{at.installation.var}: 尚未启动过 · nothing was ever started here: ./tongcun up")
+        return FAILED
+    async with httpx.AsyncClient(timeout=5) as http:
+        for name in (f"{service}{kind}" for service in SERVICES for kind in ("", "-worker")):
+            ready, why = await readiness(http, f"http://{HOST}:{ports.get(name, 0)}")
+            say(f"{name:16} {'就绪 ready' if ready else '未就绪 not ready: ' + why}")
+            well = well and ready
+        if well:
+            say(await operations.books(at, http))
+    return 0 if well else FAILED
+
+
+# Tokens, feeds, pushes, consumers
+
+
+@app.command()
+def token(
+    role: Annotated[str, typer.Option(help=" ".join(ROLES))],
+    claim: Annotated[str | None, typer.Option(help="kind=value；kind: " + " ".join(CLAIMS))] = None,
+    days: Annotated[int, typer.Option(min=1, max=MAX_TOKEN_DAYS, help="有效天数 · days that it is good for")] = 30,
+) -> None:
+    """签发令牌 · issue a token with the local key"""
+    if role not in ROLES:
+        raise click.UsageError(f"--role {role}: 没有这个角色 · no such role; one of {' '.join(ROLES)}")
+    kind, equals, value = (claim or "").partition("=")
+    if claim and (kind not in CLAIMS or not equals or not value):
+        raise click.UsageError(f"--claim {claim}: write kind=value, kind one of {' '.join(CLAIMS)} / 写作 kind=value")
+    say(
+        access().token(
+            role, subject=f"local-{role}", ttl_s=int(timedelta(days=days).total_seconds()), claim=(kind, value) if claim else None
+        )
+    )
+
+
+Work = Callable[[Access, httpx.AsyncClient], Coroutine[Any, Any, str]]
+
+
+def _over_http(work: Work) -> None:
+    async def run() -> str:
+        at = access()
+        async with demo_run.client() as http:
+            return await work(at, http)
+
+    say(asyncio.run(run()))
+
+
+Format = Annotated[str, typer.Option("--format", help=" ".join(operations.FORMATS))]
+Mode = Annotated[str, typer.Option(help="sandbox | live | paused")]
+
+
+@feed_app.command("create")
+def feed_create(
+    name: str,
+    format_name: Format,
+    mode: Mode = "sandbox",
+    brands: Annotated[str | None, typer.Option(help="逗号分隔 · comma-separated; default: all that the format can tell")] = None,
+    namespace: Annotated[str | None, typer.Option(help="站点编码所属 · whose site codes it uses; default: each item's brand")] = None,
+) -> None:
+    """新建数据源，密钥只显示一次 · a new feed; its secret is shown once"""
+    _over_http(lambda at, http: operations.feed_create(at, http, name, format_name, mode, brands, namespace))
+
+
+@feed_app.command("list")
+def feed_list() -> None:
+    """列出数据源 · the feeds"""
+    _over_http(operations.feed_list)
+
+
+@feed_app.command("rotate")
+def feed_rotate(name: str) -> None:
+    """换密钥，旧密钥暂时仍有效 · a new secret beside the old one"""
+    _over_http(lambda at, http: operations.feed_rotate(at, http, name))
+
+
+@feed_app.command("mode")
+def feed_mode(name: str, mode: str) -> None:
+    """改模式 sandbox | live | paused · change its mode"""
+    _over_http(lambda at, http: operations.feed_mode(at, http, name, mode))
+
+
+@app.command()
+def push(
+    format_name: Annotated[str, typer.Argument(metavar="FORMAT", help=" ".join(operations.SIGNED))],
+    file: Annotated[
+        Path | None, typer.Argument(help="JSON 文件；不给则用该格式的样例 · a JSON file; without it the format's own sample")
+    ] = None,
+    feed: Annotated[str | None, typer.Option(help="数据源；只有一个时可省略 · which feed, where there are several")] = None,
+) -> None:
+    """签名、发送，打印应答、判定与说明 · sign, send, print acknowledgement, verdict and explanation"""
+    _over_http(lambda at, http: operations.push(at, http, format_name, file, feed))
+
+
+@consumer_app.command("list")
+def consumer_list() -> None:
+    """消费者及其进度 · consumers and where they are"""
+    _over_http(operations.consumer_list)
+
+
+@consumer_app.command("remove")
+def consumer_remove(name: str, service: Annotated[str, typer.Option(help="ingest | registry")] = "ingest") -> None:
+    """日志不再等待这个消费者 · the log waits for it no longer"""
+    _over_http(lambda at, http: operations.consumer_remove(at, http, name, service))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bench(context: typer.Context) -> None:
+    """打印性能数字与同次测得的下限 · figures against floors of the same run"""
+    from tests.bench import main  # a developer's verb: its packages come with the development lock
+
+    raise typer.Exit(main.run(context.args, var_directory()))
+
+
+def _check_partitions(text: str) -> None:
+    try:
+        if parse_partitions(text)[-1] >= PARTITIONS:
+            raise ValueError(f"there are {PARTITIONS} partitions, 0 to {PARTITIONS - 1} / 共 {PARTITIONS} 个分区")
+    except ValueError as error:
+        raise click.UsageError(f"--partitions {text}: {error}") from None
+
+
+# The one place where errors become lines
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """-> the exit code."""
+    try:
+        code = app(args=arguments, prog_name="tongcun", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("已中断 · interrupted", INTERRUPTED)
+    except click.ClickException as error:
+        return _fail(error.format_message(), MISUSED)
+    except (CannotStart, Refused, KeyringError) as error:
+        return _fail(str(error), FAILED)
+    except OSError as error:
+        return _fail(f"{error.filename or ''} {error.strerror or error}".strip(), FAILED)
+    except Exception:
+        return _fail(f"出现未预料的错误，详见 · something unforeseen went wrong, written down in {_written_down()}", UNKNOWN)
+
+
+def _fail(line: str, code: int) -> int:
+    print(f"tongcun: {line}", file=sys.stderr, flush=True)
+    return code
+
+
+def _written_down() -> Path:
+    """The traceback, for whoever mends it."""
+    directory = var_directory() / "log"
+    with contextlib.suppress(OSError):
+        directory.mkdir(parents=True, exist_ok=True)
+    path = (directory if os.access(directory, os.W_OK) else Path("/tmp")) / "cli-error.log"  # noqa: S108 - the last resort
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} tongcun {' '.join(sys.argv[1:])}\n{traceback.format_exc()}\n")
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,272 @@
+"""The demo: the main job end to end on an empty installation, told to whoever knows nothing, checked by whoever trusts nobody."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+
+from deploy.client import TIMEOUT_S, Api, Json, Refused
+from deploy.demo import lade, statement, wire
+from deploy.demo.generator import Month, Push, month
+from deploy.demo.recompute import Disproved, Report, recompute
+from deploy.demo.rules import Result
+from deploy.demo.seed import seed, tell_what_was_unknown
+from deploy.demo.send import AT_ONCE, Answer, Sender
+from deploy.demo.show import Show
+from deploy.demo.statement import Statement
+from deploy.platform import Access
+from shared.calendar import shanghai_day
+
+SEED = 30  # of the generator, after the notice's number: every run tells the same month
+SETTLED_WITHIN_S = 60.0
+SETTLED = "settled.json"  # in the installation: the demo's data is complete
+
+Numbers = tuple[str, str]  # brand, waybill number
+
+
+@dataclass
+class Demo:
+    """What the run knows so far. `problems`: every disagreement, one line each; empty means that all is well."""
+
+    access: Access
+    http: httpx.AsyncClient
+    show: Show
+    problems: list[str] = field(default_factory=list)
+
+    def api(self, service: str, role: str) -> Api:
+        return Api(self.http, self.access.urls[service], self.access.token(role))
+
+
+def client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(timeout=TIMEOUT_S, limits=httpx.Limits(max_connections=AT_ONCE * 2))
+
+
+async def fill(demo: Demo) -> Month:
+    """County, senders, the month, then what becomes known late; returns when all of it is on the books."""
+    show = demo.show
+    seeded = await seed(demo.api("registry", "coordinator"), demo.api("registry", "postal"), demo.api("ingest", "admin"))
+    show.step(
+        "已登记 83 个站点（1 县 11 乡 71 村）与 3 个数据源", "83 stations (1 hub, 11 townships, 71 villages) and 3 senders registered"
+    )
+    july = month(seeded.county, lade.read(len(seeded.county.villages)), SEED)
+    sender = Sender(demo.http, demo.access.urls["ingest"], seeded.secrets)
+    await _send(demo, sender, july.first, "推送七月的扫描", "pushing July's scans")
+    await settled(demo)
+    show.step("首轮入账完毕；现在送来迟到的事实", "first round on the books; now what becomes known late")
+    await tell_what_was_unknown(demo.api("registry", "coordinator"), demo.api("registry", "postal"), seeded)
+    await _send(demo, sender, july.late, "推送迟到的扫描", "pushing late scans")
+    await _send_bad(demo, sender)
+    await settled(demo)
+    demo.problems += sender.unexpected
+    return july
+
+
+async def _send(demo: Demo, sender: Sender, pushes: tuple[Push, ...], zh: str, en: str) -> None:
+    letters = list(wire.letters(pushes))
+    began = time.monotonic()
+    with demo.show.progress(zh, en, len(letters)) as count:
+        await sender.send_all(letters, count)
+    seconds = max(time.monotonic() - began, 0.001)
+    scans = sum(len(push.scans) for push in pushes)
+    demo.show.step(f"{scans} 条扫描，{len(letters)} 次推送，{seconds:.1f} 秒", f"{scans} scans in {len(letters)} signed pushes")
+
+
+async def _send_bad(demo: Demo, sender: Sender) -> None:
+    """Each is answered in the sender's own words; none is a 5xx."""
+    demo.show.title("送来的错误，各得明确的答复", "What goes wrong on the way, and the answer to it")
+    rows = []
+    for bad in wire.bad_letters("73900000000001"):
+        answer: Answer = await sender.send(bad.letter)
+        rows.append((f"{bad.zh} · {bad.en}", answer.text))
+        if answer.stored is not bad.stored:
+            demo.problems.append(f"{bad.en}: answered {answer.status} {answer.text}")
+    demo.show.table(["", "应答 answer"], rows, numbers_from=2)
+
+
+async def settled(demo: Demo) -> None:
+    """Until all that was acknowledged before now is on the books, and every registry change has been carried through."""
+    acknowledged = datetime.now(UTC)
+    revision = (await demo.api("registry", "auditor").get("/v1/stations", limit=1))["as_of"]["revision"]
+    subsidy = demo.api("subsidy", "auditor")
+    deadline = time.monotonic() + SETTLED_WITHIN_S
+    while time.monotonic() < deadline:
+        as_of = (await subsidy.get("/v1/summary", **statement.MONTH, limit=1))["as_of"]
+        if _reached(as_of, acknowledged, revision):
+            return
+        await asyncio.sleep(0.1)
+    raise Refused(
+        f"the books did not catch up within {SETTLED_WITHIN_S:g} s (as_of {as_of}): see the logs in "
+        f"{demo.access.installation.log} / 记账未能及时完成,请查看日志"
+    )
+
+
+def _reached(as_of: Json, acknowledged: datetime, revision: int) -> bool:
+    watermark, applied = as_of["watermark"], as_of["registry_revision"]
+    if watermark is None or applied is None or as_of["pending_reassessments"]:
+        return False
+    return datetime.fromisoformat(watermark) >= acknowledged and applied >= revision
+
+
+# What is printed
+
+
+async def tell(demo: Demo, july: Month, csv_path: Path) -> Json:
+    """All that the demo prints once the books are settled -> the same as JSON."""
+    report, steps = await _recomputed(demo)
+    answers = await _unpaid_parcels(demo, report)
+    subsidy, registry = demo.api("subsidy", "auditor"), demo.api("registry", "auditor")
+    found = await statement.read(subsidy, registry)
+    found.unpaid = Counter((a["outcome"], code) for a in answers.values() for code in a["reason_codes"][:1])
+    completeness = await _completeness(demo, report)
+    statement.show(demo.show, found)
+    statement.show_ceiling(demo.show, found)
+    if not statement.within_ceiling(found):
+        demo.problems.append("the average is above the ceiling")
+    statement.write_csv(found, csv_path)
+    demo.show.text(f"表格文件 · as a file: {csv_path}")
+    explained = await _explain(demo, report, july)
+    _verdict(demo, report, steps, found)
+    return {
+        "completeness": completeness,
+        "totals": found.totals,
+        "ceilings": found.ceilings,
+        "townships": {name: asdict(row) for name, row in found.by("township").items()},
+        "stations": [asdict(row) for row in found.rows],
+        "beneficiaries": {name: row.accrued_fen for name, row in found.by("beneficiary").items() if name},
+        "unpaid": [{"outcome": o, "reason_code": code, "parcels": n} for (o, code), n in sorted(found.unpaid.items())],
+        "explained": explained,
+        "recomputed": {
+            "scan_positions": report.scan_positions,
+            "registry_positions": report.registry_positions,
+            "parcels": len(report.results),
+            "payable": report.count("payable"),
+            "net_fen": report.net_fen,
+            "differences": report.differences,
+        },
+        "as_of": found.as_of,
+    }
+
+
+async def _recomputed(demo: Demo) -> tuple[Report, list[str]]:
+    """With nothing but addresses and an auditor's token, as an auditor would; what it says is shown at the end."""
+    steps: list[str] = []
+    urls, token = demo.access.urls, demo.access.token("auditor")
+    report = await asyncio.to_thread(recompute, urls["ingest"], urls["registry"], urls["subsidy"], token, steps.append)
+    demo.problems += report.differences
+    return report, steps
+
+
+async def _unpaid_parcels(demo: Demo, report: Report) -> dict[Numbers, Json]:
+    """What the API says of every parcel that is not paid; outcome, reasons, station and day must be the recomputation's."""
+    subsidy, few = demo.api("subsidy", "auditor"), asyncio.Semaphore(AT_ONCE)
+
+    async def one(numbers: Numbers) -> tuple[Numbers, Json]:
+        async with few:
+            return numbers, await subsidy.get(f"/v1/parcels/{numbers[0]}/{numbers[1]}")
+
+    wanted = [numbers for numbers, r in report.results.items() if r.outcome not in (None, "payable")]
+    answers = dict(await asyncio.gather(*map(one, sorted(wanted))))
+    for numbers, answer in answers.items():
+        mine, theirs = _facts(report.results[numbers]), _answer_facts(answer)
+        if mine != theirs:
+            demo.problems.append(f"{numbers}: recomputed {mine}, answered {theirs}")
+    return answers
+
+
+def _facts(r: Result) -> tuple[object, ...]:
+    return r.outcome, list(r.reasons), r.net_fen, r.station_id, str(r.service_date)
+
+
+def _answer_facts(answer: Json) -> tuple[object, ...]:
+    return answer["outcome"], answer["reason_codes"], answer["net_fen"], answer["station_id"], answer["service_date"]
+
+
+async def _completeness(demo: Demo, report: Report) -> list[Json]:
+    today = shanghai_day(datetime.now(UTC))
+    days = {"from": str(today - timedelta(days=1)), "to": str(today + timedelta(days=1))}
+    items = [item async for item in demo.api("ingest", "auditor").pages("/v1/completeness", **days)]
+    demo.show.title("收到了什么（全部于今天收到）", "What was received (all of it today)")
+    columns = ["数据源 feed", "推送 pushes", "未验签 unauthenticated", "不可读 unparseable", "扫描 scans"]
+    columns += ["接收 accepted", "重复 duplicate", "冲突 conflict", "隔离 quarantined", "拒绝 rejected", "平 balanced"]
+    demo.show.table(columns, [_received(item) for item in items])
+    demo.show.text("扫描 = 接收 + 重复 + 冲突 + 隔离 + 拒绝：一条不丢。")
+    demo.show.text("scans = accepted + duplicate + conflict + quarantined + rejected: nothing is lost.")
+    logged = sum(item["events"]["accepted"] + item["events"]["conflict"] for item in items if item["mode"] == "live")
+    demo.problems += [f"completeness of {item['feed']} does not add up" for item in items if not item["balanced"]]
+    if logged != report.scan_positions:
+        demo.problems.append(f"{logged} scans accepted, {report.scan_positions} positions in the log")
+    return items
+
+
+def _received(item: Json) -> tuple[object, ...]:
+    pushes, events = item["pushes"], item["events"]
+    counts = (events[name] for name in ("received", "accepted", "duplicate", "conflict", "quarantined", "rejected"))
+    return item["feed"], pushes["received"], pushes["unauthenticated"], pushes["unparseable"], *counts, "✓" if item["balanced"] else "✗"
+
+
+async def _explain(demo: Demo, report: Report, july: Month) -> list[Json]:
+    subsidy = demo.api("subsidy", "auditor")
+    told = []
+    for zh, en, numbers in _examples(report, july):
+        explained = await subsidy.get(f"/v1/parcels/{numbers[0]}/{numbers[1]}/explain")
+        demo.show.title(f"一件{zh}的快件：{numbers[0]} {numbers[1]}", f"a parcel that is {en}")
+        demo.show.text(explained["text"]["zh"])
+        demo.show.line()
+        demo.show.text(explained["text"]["en"])
+        net_fen = report.results[numbers].net_fen
+        if explained["net_fen"] != net_fen:
+            demo.problems.append(f"{numbers}: explained {explained['net_fen']} fen, recomputed {net_fen}")
+        told.append({"brand": numbers[0], "waybill_no": numbers[1], "what": en, "outcome": explained["outcome"], "text": explained["text"]})
+    return told
+
+
+def _examples(report: Report, july: Month) -> list[tuple[str, str, Numbers]]:
+    """A real one that is paid, one that is refused, one that was on the books before its return became known."""
+    real = [(p.brand, p.waybill_no) for p in july.told("real")]
+    payable = next(numbers for numbers in real if report.results[numbers].outcome == "payable")
+    refused = next(numbers for numbers, r in sorted(report.results.items()) if "station.not_open" in r.reasons)
+    late = july.told("returned_late")[0]
+    return [("应付", "payable", payable), ("不付", "refused", refused), ("先记后冲销", "reversed", (late.brand, late.waybill_no))]
+
+
+def _verdict(demo: Demo, report: Report, steps: list[str], found: Statement) -> None:
+    demo.show.title("独立复算（只凭日志与政策，不用本系统的代码）", "Recomputed independently, from the logs and the policy alone")
+    for step in steps:
+        demo.show.text(step)
+    if found.totals["accrued_fen"] != report.net_fen:
+        demo.problems.append(f"statement {found.totals['accrued_fen']} fen, recomputed {report.net_fen} fen")
+    if demo.problems:
+        demo.show.line(f"    ✗ 不一致 {len(demo.problems)} 处 · {len(demo.problems)} disagreements:")
+        for problem in demo.problems[:20]:
+            demo.show.line(f"      {problem}")
+        return
+    demo.show.line(
+        f"    ✓ {len(report.results)} 件、{report.net_fen} 分，逐件一致，分毫不差 · {report.count('payable')} payable parcels, "
+        f"{report.net_fen} fen: the same parcel by parcel, to the fen"
+    )
+
+
+INTRODUCTION = """通村：每一件送到村里的快件，变成一行精确到分、说得清、经得起审计的补贴。
+快递企业按各自的格式推送扫描；县里登记站点与备案；系统按公开的政策逐件算出补贴，说明理由；任何人都可以重算。
+
+Tongcun turns every parcel that reaches a village into a line of subsidy: exact to the fen, explained in plain words, provable.
+Couriers push their scans in their own formats; the county keeps its stations and filings; each parcel is paid or not by a dated,
+cited policy, and anybody may compute it again. What follows is July 2023 in Yuanqu: real divisions, 72 real parcels, sample rates."""
+
+
+async def demonstrate(access: Access, show: Show, csv_path: Path) -> Json:
+    """Fill the installation and tell what came of it. `problems` in the answer is empty when everything agrees."""
+    async with client() as http:
+        demo = Demo(access, http, show)
+        try:
+            july = await fill(demo)
+            told = await tell(demo, july, csv_path)
+        except (Disproved, httpx.HTTPError) as error:
+            raise Refused(f"the recomputation could not be done: {error} / 无法复算") from None
+    (access.installation.var / SETTLED).write_text(json.dumps({"seed": SEED}))
+    return {"ok": not demo.problems, "problems": demo.problems, **told}

@@ -1,0 +1,206 @@
+"""What an operator does to a running installation, over HTTP like everybody else, with tokens of the local issuer."""
+
+import asyncio
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deploy.client import Api, Json, Refused, problem_line, unreachable
+from deploy.embedded.installation import SERVICES, write_whole
+from deploy.platform import Access
+from services.ingest.brands import FORMATS, NATIVE
+from services.ingest.brands.base import Feed, RawPush, Unparseable
+from services.ingest.domain.items import Item
+from shared.calendar import shanghai_day
+from shared.contracts.scan import BRANDS
+
+SIGNED = tuple(NATIVE)
+BRANDS_OF = {"zto": ["zto"]}  # the others may tell of every brand
+MAX_FILE_BYTES = 1 << 20
+EXPLAINED_WITHIN_S = 10.0
+
+SANDBOX = "沙箱数据源：判定与回执都是真的，但不进日志，也不影响补贴 · a sandbox feed: verdicts and receipts are real, nothing of it reaches the money"
+
+__all__ = ["FORMATS", "SIGNED"]
+
+
+def _admin(at: Access, http: httpx.AsyncClient, service: str = "ingest") -> Api:
+    return Api(http, at.urls[service], at.token("admin", subject="local-admin"))
+
+
+async def books(at: Access, http: httpx.AsyncClient) -> str:
+    """How far the books are, one line."""
+    today = shanghai_day(datetime.now(UTC))
+    subsidy = Api(http, at.urls["subsidy"], at.token("dashboard"))
+    as_of = (await subsidy.get("/v1/summary", **{"from": today, "to": today + timedelta(days=1)}, limit=1))["as_of"]
+    return (
+        f"记账截至 books reflect everything before {as_of['watermark']}；登记 registry revision {as_of['registry_revision']}；"
+        f"待重算 pending reassessments {as_of['pending_reassessments']}"
+    )
+
+
+# Feeds
+
+
+async def feed_create(
+    at: Access, http: httpx.AsyncClient, name: str, format_name: str, mode: str, brands: str | None, namespace: str | None
+) -> str:
+    wanted = brands.split(",") if brands else BRANDS_OF.get(format_name, list(BRANDS))
+    body = {"feed": name, "format": format_name, "mode": mode, "brands": wanted, "site_namespace": namespace}
+    made = await _admin(at, http).post("/v1/feeds", body)
+    return _shown(at, name, made, f"{made['format']}，{made['mode']}，品牌 brands {', '.join(made['brands'])}")
+
+
+async def feed_rotate(at: Access, http: httpx.AsyncClient, name: str) -> str:
+    made = await _admin(at, http).post(f"/v1/feeds/{name}/secret", {})
+    return _shown(at, name, made, f"旧密钥仍有效 the old secret stays good for {made['overlap_s']} s")
+
+
+def _shown(at: Access, name: str, made: Json, about: str) -> str:
+    """The secret, once; kept in the secrets directory so that `push` can sign with it."""
+    lines = [f"{name}: {about}"]
+    if made.get("push_url"):
+        lines.append(f"推送地址 address  {at.urls['ingest']}{made['push_url']}")
+    if made["secret"]:
+        write_whole(_secret_path(at, name), made["secret"], mode=0o600)
+        lines.append(f"密钥（只显示这一次）secret, shown this once  {made['secret']}")
+        lines.append(f"已存 kept for ./tongcun push in {_secret_path(at, name)}")
+    else:
+        lines.append(f"密钥就是令牌 its secret is a token  ./tongcun token --role brand --claim feed={name}")
+    return "\n".join(lines)
+
+
+def _secret_path(at: Access, name: str) -> Path:
+    return at.installation.secrets / f"feed-{name}"
+
+
+async def feed_list(at: Access, http: httpx.AsyncClient) -> str:
+    feeds = [f async for f in _admin(at, http).pages("/v1/feeds")]
+    lines = [f"{f['feed']:24} {f['format']:10} {f['mode']:8} {','.join(f['brands'])}" for f in feeds]
+    return "\n".join(lines) or "还没有数据源 · no feed yet: ./tongcun feed create NAME --format zto"
+
+
+async def feed_mode(at: Access, http: httpx.AsyncClient, name: str, mode: str) -> str:
+    changed = await _admin(at, http).patch(f"/v1/feeds/{name}", {"mode": mode})
+    return f"{name}: {changed['mode']}"
+
+
+# Consumers
+
+
+async def consumer_list(at: Access, http: httpx.AsyncClient) -> str:
+    lines = []
+    for service in ("ingest", "registry"):
+        for consumer in (await Api(http, at.urls[service], at.token("auditor")).get("/v1/log/consumers"))["items"]:
+            lines.append(f"{service:10} " + "  ".join(f"{name} {value}" for name, value in consumer.items()))
+    return "\n".join(lines) or "没有消费者 · no consumer has reported yet"
+
+
+async def consumer_remove(at: Access, http: httpx.AsyncClient, name: str, service: str) -> str:
+    if service not in SERVICES[:2]:
+        raise Refused(f"--service {service}: ingest or registry / 应为 ingest 或 registry")
+    await _admin(at, http, service).call("DELETE", f"/v1/log/consumers/{name}")
+    return f"{service}: 已移除 removed {name}; 若它仍在运行，一秒后会再出现 one that still runs is there again a second later"
+
+
+# A push by hand
+
+
+async def push(at: Access, http: httpx.AsyncClient, format_name: str, file: Path | None, name: str | None) -> str:
+    """Sign, send, and say what the sender is told, what became of each scan, and what the parcel earns."""
+    if format_name not in NATIVE:
+        raise Refused(f"{format_name}: 没有这种格式 no such format: {', '.join(SIGNED)}")
+    payload = _payload(file) if file else NATIVE[format_name].SAMPLE
+    feed = await _feed(at, http, format_name, name)
+    wire = NATIVE[format_name].sign(payload, _secret(at, feed["feed"]))
+    url = f"{at.urls['ingest']}{feed['push_url']}"
+    try:
+        answer = await http.post(url, content=wire.body, headers={"Content-Type": wire.content_type})
+    except httpx.TransportError as error:
+        raise unreachable(url, error) from None
+    if "receipt-id" not in answer.headers:
+        raise Refused(problem_line(answer))
+    lines = [f"应答 acknowledgement  HTTP {answer.status_code}  {answer.text}", f"回执 receipt  {answer.headers['receipt-id']}"]
+    receipt = await _receipt(at, http, answer.headers["receipt-id"])
+    if receipt is None:
+        return "\n".join([*lines, "没有入库，见应答 · nothing was stored: see the acknowledgement"])
+    lines += [_verdict(item) for item in receipt["items"]]
+    if feed["mode"] == "sandbox":
+        return "\n".join([*lines, SANDBOX])
+    for brand, waybill_no in _parcels(format_name, feed, wire.body, wire.content_type):
+        lines += await _explained(at, http, brand, waybill_no, receipt["received_at"])
+    return "\n".join(lines)
+
+
+def _payload(file: Path) -> Any:
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(MAX_FILE_BYTES + 1)
+        if len(text) > MAX_FILE_BYTES:
+            raise Refused(f"{file}: larger than {MAX_FILE_BYTES} bytes / 文件过大")
+        return json.loads(text)
+    except OSError as error:
+        raise Refused(f"{file}: {error.strerror}; without a file the format's own sample is sent / 不给文件则发送样例") from None
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"{file}: 不是 JSON · no JSON ({error})") from None
+
+
+async def _feed(at: Access, http: httpx.AsyncClient, format_name: str, name: str | None) -> Json:
+    if name:
+        return await _admin(at, http).get(f"/v1/feeds/{name}")
+    found = [f async for f in _admin(at, http).pages("/v1/feeds") if f["format"] == format_name]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise Refused(f"没有 {format_name} 数据源 · no such feed: ./tongcun feed create {format_name}-yuanqu --format {format_name}")
+    raise Refused(f"请用 --feed 指明 · say which with --feed: {', '.join(f['feed'] for f in found)}")
+
+
+def _secret(at: Access, name: str) -> bytes:
+    try:
+        return _secret_path(at, name).read_bytes()
+    except OSError:
+        raise Refused(f"{name}: 本机没有它的密钥 · its secret is not on this machine: ./tongcun feed rotate {name}") from None
+
+
+async def _receipt(at: Access, http: httpx.AsyncClient, receipt_id: str) -> Json | None:
+    try:
+        return await Api(http, at.urls["ingest"], at.token("auditor")).get(f"/v1/receipts/{receipt_id}")
+    except Refused:  # what was refused before it was stored has no receipt to look up
+        return None
+
+
+def _verdict(item: Json) -> str:
+    why = f"  {item['code']} {item['pointer'] or ''}" if item["code"] else ""
+    return f"判定 verdict  [{item['index']}] {item['verdict']}  {item['event_id'] or ''}{why}"
+
+
+def _parcels(format_name: str, feed: Json, body: bytes, content_type: str) -> list[tuple[str, str]]:
+    """(brand, waybill number) of what was sent, as the format itself reads it."""
+    sender = Feed(feed["feed"], format_name, tuple(feed["brands"]), feed["site_namespace"], feed["mode"], feed["silence_after_s"])
+    try:
+        items = NATIVE[format_name].parse(RawPush(sender, body, content_type, datetime.now(UTC)))
+    except Unparseable:
+        return []
+    return sorted({(item.brand, item.waybill_no.upper()) for item in items if isinstance(item, Item)})
+
+
+async def _explained(at: Access, http: httpx.AsyncClient, brand: str, waybill_no: str, received_at: str) -> list[str]:
+    """Once the books have passed the push's moment."""
+    subsidy = Api(http, at.urls["subsidy"], at.token("auditor"))
+    deadline = time.monotonic() + EXPLAINED_WITHIN_S
+    while time.monotonic() < deadline:
+        try:
+            explained = await subsidy.get(f"/v1/parcels/{brand}/{waybill_no}/explain")
+        except Refused:  # not on the books yet
+            await asyncio.sleep(0.2)
+            continue
+        watermark = explained["as_of"]["watermark"]
+        if watermark and datetime.fromisoformat(watermark) > datetime.fromisoformat(received_at):
+            return ["", f"{brand} {waybill_no}", explained["text"]["zh"], "", explained["text"]["en"]]
+        await asyncio.sleep(0.2)
+    return ["", f"{brand} {waybill_no}: 尚未入账 · not on the books yet: ./tongcun status"]

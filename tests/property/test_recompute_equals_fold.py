@@ -1,0 +1,181 @@
+"""The rules exist twice, in services/subsidy/domain and in deploy/demo/rules.py, written apart: on any parcel they must say the same."""
+
+import json
+import tomllib
+from datetime import datetime, timedelta
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deploy.demo import rules
+from services.subsidy.domain.events import read_scan
+from services.subsidy.domain.fold import assess
+from services.subsidy.domain.policy import Policies
+from services.subsidy.domain.policy_file import load
+from services.subsidy.settings import POLICIES
+from shared.calendar import SHANGHAI
+from shared.contracts.registry import decode_change
+from shared.contracts.scan import Action, decode_scan
+from shared.standing import Directory
+
+FILE = POLICIES / "yuanqu-2023.1.toml"
+SINCE, MIDDLE = "2023-01-01T00:00:00+08:00", "2023-07-14T15:00:00+08:00"
+VILLAGE, TOWN, COMMUNITY = "140827101200", "140827101000", "140827400001"
+SITES = ("远村", "近村", "关村", "社区", "镇上", "县仓", "无人认领", None)  # the last but one is mapped to nothing, null names no place
+FEEDS = ("one", "two")
+ACTIONS = [*(str(a) for a in Action), "a word of tomorrow"]
+
+
+def dated(**fields: Any) -> dict[str, Any]:
+    return {"valid_from": SINCE, "valid_to": None} | fields
+
+
+def division(code: str, kind: str) -> dict[str, Any]:
+    segment = dated(name=code, name_en=code, kind=kind, parent_code=None, edition=2023)
+    return {"type": "division", "version": 1, "code": code, "segments": [segment]}
+
+
+def station(name: str, level: str, code: str, *, changes: dict[str, Any] | None = None, filed: str | None = None) -> dict[str, Any]:
+    """Open and run by `opr_1`; `changes` hold from MIDDLE on; `filed` from then on, or from the beginning."""
+    segment = {
+        "name": name,
+        "division_code": code,
+        "township_code": None if level == "county_hub" else TOWN,
+        "operator_id": "opr_1",
+        "brands": ["zto"],
+        "operating_status": "open",
+        "lat": None,
+        "lng": None,
+    }
+    segments = [dated(**segment)]
+    if changes:
+        segments = [dated(**segment) | {"valid_to": MIDDLE}, dated(**segment) | {"valid_from": MIDDLE} | changes]
+    filing = {
+        "filing_id": f"fil_{name}",
+        "filer_id": "opr_1",
+        "covers_brands": ["zto"],
+        "authority": "a",
+        "opened_on": "2023-01-01",
+        "submitted_at": None,
+        "decided_at": None,
+        "segments": [{"valid_from": filed, "valid_to": None, "status": "filed", "receipt_no": "1"}],
+    }
+    return {
+        "type": "station",
+        "version": 1,
+        "station_id": f"stn_{name}",
+        "level": level,
+        "segments": segments,
+        "aliases": [dated(alias_id=f"als_{name}", namespace="zto", site_code=None, site_name=name)],
+        "filings": [filing] if filed else [],
+    }
+
+
+CHANGE = {
+    "v": 1,
+    "recorded_at": SINCE,
+    "actor": "system",
+    "reason": None,
+    "records": [
+        division(VILLAGE, "village"),
+        division(TOWN, "town"),
+        division(COMMUNITY, "community"),
+        station("远村", "village", VILLAGE, filed=SINCE),
+        station("近村", "village", VILLAGE, changes={"operator_id": None}, filed=MIDDLE),
+        station("关村", "village", VILLAGE, changes={"operating_status": "closed"}),
+        station("社区", "village", COMMUNITY),
+        station("镇上", "township", TOWN),
+        station("县仓", "county_hub", TOWN),
+    ],
+}
+
+
+@cache
+def platform() -> tuple[Directory, Policies]:
+    return Directory.of(decode_change(json.dumps(CHANGE).encode()).records), Policies([load(FILE.read_bytes())])
+
+
+@cache
+def auditor() -> tuple[rules.Registry, list[rules.Policy]]:
+    document = tomllib.loads(Path(FILE).read_text(encoding="utf-8"))
+    valid = {name: document[name].isoformat() for name in ("valid_from", "valid_to")}
+    return rules.Registry.of([CHANGE]), [rules.Policy(document | valid | {"status": "active"})]
+
+
+@st.composite
+def parcels(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """The log's values of one parcel: few places, few moments, so that ties and contradictions are common."""
+    numbers = count(1)
+    values: list[dict[str, Any]] = []
+    for _ in range(draw(st.integers(1, 7))):
+        again = draw(st.booleans()) and values and draw(st.integers(0, 3)) == 0
+        event_id = (
+            draw(st.sampled_from(values))["event_id"]
+            if again
+            else f"00000000-0000-8000-8000-{draw(st.integers(0, 9)):06d}{next(numbers):06d}"
+        )
+        hours = draw(st.sampled_from([0, 0, 1, 2, 3, 3, 10, 24 * 170, 24 * 181, -24 * 300]))
+        retracts = draw(st.sampled_from([None] * 8 + [{"previous_action": draw(st.sampled_from(ACTIONS))}, "id"]))
+        if retracts == "id":
+            retracts = {"event_id": draw(st.sampled_from(values))["event_id"]} if values else None
+        values.append(
+            {
+                "v": 1,
+                "event_id": event_id,
+                "content": f"{draw(st.integers(0, 3)):064x}" if again else f"{0:064x}",
+                "verdict": "accepted",
+                "brand": "zto",
+                "waybill_no": "731",
+                "raw_action": "X",
+                "scanned_at": (datetime(2023, 7, 14, 12, tzinfo=SHANGHAI) + timedelta(hours=hours)).isoformat(),
+                "site_namespace": "zto",
+                "site_code": None,
+                "site_name": draw(st.sampled_from(SITES)),
+                "origin": draw(st.sampled_from([None] * 9 + ["140827101000"])),
+                "destination": None,
+                "goods": None,
+                "order_no": None,
+                "weight_g": None,
+                "retracts": retracts,
+                "action": draw(st.sampled_from(ACTIONS + ["station_inbound", "signed", "station_pickup"] * 6)),
+                "mapping_version": draw(st.integers(1, 2)),
+                "feed": draw(st.sampled_from(FEEDS)),
+                "receipt_id": "rcp_1",
+                "received_at": SINCE,
+                "verified": "none",
+                "payload_sha256": "00" * 32,
+            }
+        )
+    unique = {(v["event_id"], v["content"], v["mapping_version"]): v for v in values}  # the key of evidence
+    return list(unique.values())
+
+
+def by_platform(values: list[dict[str, Any]]) -> tuple[Any, ...]:
+    a = assess("zto", [read_scan(decode_scan(json.dumps(v).encode())) for v in values], *platform())
+    return (
+        a.outcome and str(a.outcome),
+        a.reason_codes,
+        a.net_fen,
+        a.held_fen,
+        a.beneficiary_id,
+        a.station_id,
+        a.township_code,
+        a.service_date,
+        a.direction if a.outcome else None,  # the rules give a parcel in transit none
+    )
+
+
+def by_auditor(values: list[dict[str, Any]]) -> tuple[Any, ...]:
+    r = rules.judge("zto", [rules.scan_of(v) for v in values], *auditor())
+    direction = r.direction if r.outcome else None
+    return r.outcome, r.reasons, r.net_fen, r.held_fen, r.beneficiary_id, r.station_id, r.township_code, r.service_date, direction
+
+
+@settings(max_examples=1500, deadline=None)
+@given(parcels())
+def test_both_say_the_same(values: list[dict[str, Any]]) -> None:
+    assert by_auditor(values) == by_platform(values)
