@@ -8,7 +8,13 @@ from uuid import UUID
 
 import msgspec
 
+from services.subsidy.domain.events import Event
+from services.subsidy.domain.fold import Assessment, assess
+from services.subsidy.repository import batch as batch_sql
+from services.subsidy.repository import standing
+from services.subsidy.repository import summary as summary_sql
 from services.subsidy.service.batch import ScanBatches
+from services.subsidy.service.context import policies_of
 from services.subsidy.service.evidence import read_value
 from services.subsidy.service.registry_apply import RegistryBatches, read_change
 from shared import identity
@@ -34,6 +40,7 @@ from shared.contracts.scan import TOPIC as SCANS_TOPIC
 from shared.contracts.scan import Retracts, ScanEvent
 from shared.db import Database
 from shared.log import Batch, Record
+from shared.standing import Directory
 
 PARTITIONS = 8
 OPENED = datetime(2023, 3, 1, tzinfo=SHANGHAI)
@@ -204,3 +211,84 @@ from posting where parcel_key = $1
 
 def event_uuid(event: ScanEvent) -> bytes:
     return UUID(event.event_id).bytes
+
+
+# what must hold after every test, whatever it did
+
+ACCOUNTS = """
+select account, sum(fen)::bigint as fen from (
+    select debit as account, -amount_fen as fen from posting union all select credit, amount_fen from posting
+) entries group by account
+"""
+NETS = "select beneficiary_id, sum(net_fen)::bigint as fen from parcel where net_fen > 0 group by 1"
+POINTERS = """
+select coalesce(p.parcel_key, l.parcel_key) as parcel_key from (select * from parcel where live_seq is not null) p
+full join live_payout l on l.parcel_key = p.parcel_key and l.seq = p.live_seq where p.parcel_key is null or l.parcel_key is null
+"""
+UNBALANCED = """
+select p.parcel_key from parcel p left join payout o using (parcel_key)
+group by p.parcel_key having p.net_fen <> coalesce(sum(o.amount_fen), 0) or p.payouts <> count(o.seq)
+"""
+UNPOSTED = """
+select parcel_key from payout o left join posting g using (parcel_key, seq, batch_no)
+where g.amount_fen is distinct from abs(o.amount_fen) or (o.amount_fen > 0) is distinct from (g.credit like 'payable/%')
+"""
+REVERSED_WRONGLY = """
+select r.parcel_key from payout r join payout o on o.parcel_key = r.parcel_key and o.seq = r.reverses
+where r.amount_fen + o.amount_fen <> 0 or r.beneficiary_id <> o.beneficiary_id or r.service_date <> o.service_date or o.reverses is not null
+"""
+REVERSED_TWICE = "select parcel_key from payout where reverses is not null group by parcel_key, reverses having count(*) > 1"
+OPEN_HOLDS = """
+select coalesce(p.parcel_key, h.parcel_key) as parcel_key from (select * from parcel where outcome = 'held') p
+full join (select h.* from hold h left join hold_release r using (parcel_key, batch_no) where r.parcel_key is null) h
+  on h.parcel_key = p.parcel_key and h.batch_no = p.hold_batch_no and h.reason_code = p.hold_reason
+where p.parcel_key is null or h.parcel_key is null
+"""
+NAMELESS = """
+select batch_no from assessment a where not exists (select from batch b where b.partition = a.partition and b.batch_no = a.batch_no)
+"""
+EVERYTHING = [date(2000, 1, 1), date(2100, 1, 1)]
+
+
+async def audit(books: Books) -> None:
+    """The books balance, pointers point, held parcels have their hold, rollups equal history, every parcel is the fold of its evidence."""
+    for query in (POINTERS, UNBALANCED, UNPOSTED, REVERSED_WRONGLY, REVERSED_TWICE, OPEN_HOLDS, NAMELESS):
+        assert await books.rows(query) == [], query
+    accounts = {r["account"]: r["fen"] for r in await books.rows(ACCOUNTS)}
+    assert sum(accounts.values()) == 0
+    owed = {account.split("/")[1]: fen for account, fen in accounts.items() if account.startswith("payable/") and fen}
+    assert owed == {r["beneficiary_id"]: r["fen"] for r in await books.rows(NETS)}
+    for basis in ("service", "posted"):
+        assert await cells(books, basis, now=True) == await cells(books, basis, now=False), basis
+    for key, (stored, again) in (await recomputed(books)).items():
+        assert stored == again, key.hex()
+
+
+async def cells(books: Books, basis: str, *, now: bool, revision: int = 2**62) -> list[dict[str, Any]]:
+    """Every cell of the totals, from the rollups or from history."""
+    statement = summary_sql.grouped(basis, list(summary_sql.GROUPS), now=now)
+    return await books.rows(statement, *EVERYTHING, revision, *[None] * 8, 2**31 - 1, 0)
+
+
+async def recomputed(books: Books) -> dict[bytes, tuple[tuple[object, ...], tuple[object, ...]]]:
+    """For every parcel: what the books say, and what the fold says of all its evidence, by the registry and policies of now."""
+    async with books.database.read() as read:
+        directory = Directory.of(await standing.snapshots(read, -1, 2**62))
+        policies = policies_of(await standing.policies(read))
+        parcels = await read.fetch("select * from parcel")
+        rows = await read.fetch(batch_sql.EVIDENCE_OF, [p["parcel_key"] for p in parcels])
+    events: dict[bytes, list[Event]] = {}
+    for row in rows:
+        events.setdefault(row[0], []).append(Event._make(row[1:]))
+    found = {}
+    for p in parcels:
+        again = assess(p["brand"], events[p["parcel_key"]], directory, policies)
+        found[p["parcel_key"]] = (tuple(p[name] for name in RESULT), result_of(again))
+    return found
+
+
+RESULT = ("outcome", "net_fen", "held_fen", "beneficiary_id", "station_id", "township_code", "service_date")
+
+
+def result_of(a: Assessment) -> tuple[object, ...]:
+    return a.outcome, a.net_fen, a.held_fen, a.beneficiary_id, a.station_id, a.township_code, a.service_date

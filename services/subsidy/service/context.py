@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import date
+from functools import lru_cache
 
 import asyncpg
 
@@ -44,7 +45,13 @@ class Context:
 
 
 def policies_of(rows: Sequence[asyncpg.Record]) -> Policies:
-    return Policies(load(r["document"].encode()) for r in rows)
+    return _policies(tuple(r["document"] for r in rows))
+
+
+@lru_cache(maxsize=8)
+def _policies(documents: tuple[str, ...]) -> Policies:
+    """Reading a policy tries its conditions over all facts, and its decisions are kept with it: once for each set of documents."""
+    return Policies(load(document.encode()) for document in documents)
 
 
 def posting_period(service_date: date, closed: frozenset[str]) -> str:

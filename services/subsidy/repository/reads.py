@@ -1,0 +1,129 @@
+"""What the API reads. Every statement takes the revision that it is true of: `known_at` resolves to one, a cursor pins one."""
+
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from shared.db import Read
+
+_BATCH = "select revision, recorded_at, registry_revision from batch"
+LATEST = f"{_BATCH} order by revision desc limit 1"
+KNOWN_AT = f"{_BATCH} where recorded_at <= $1 order by recorded_at desc limit 1"
+BY_REVISION = f"{_BATCH} where revision = $1"
+# The older of the topics' watermarks, once each has one.
+WATERMARK = "select case when count(*) = cardinality($1::text[]) then min(reached) end from watermark where topic = any($1)"
+PENDING_NOW = "select count(*) from reassessment where done_batch_no is null"
+PENDING_THEN = """
+select count(*) from reassessment t
+join batch a on a.partition = -1 and a.batch_no = t.asked_batch_no
+left join batch d on d.partition = t.partition and d.batch_no = t.done_batch_no
+where a.revision <= $1 and (d.revision is null or d.revision > $1)
+"""
+
+# One parcel. Its rows up to a revision are those up to a batch of its partition.
+PARTITION_OF = "select partition from evidence where parcel_key = $1 limit 1"
+LAST_BATCH = "select batch_no from batch where partition = $1 and revision <= $2 order by revision desc limit 1"
+EVIDENCE = """
+select event_id, content, mapping_version, feed, action, scanned_at, site_id, origin, retracts_event_id, retracts_previous_action,
+       verdict, receipt_id, raw_action, received_at, site_namespace, site_code, site_name, verified, payload_sha256, partition, position
+from evidence where parcel_key = $1 and batch_no <= $2 order by scanned_at, event_id, content, mapping_version
+"""
+ASSESSMENT = """
+select a.*, b.revision, b.registry_revision from assessment a join batch b using (partition, batch_no)
+where a.parcel_key = $1 and a.batch_no <= $2 order by a.batch_no desc limit 1
+"""
+PAYOUTS_OF = """
+select seq, kind, amount_fen, stage, reverses, beneficiary_id, posted_at, reason_codes, policy_version
+from payout where parcel_key = $1 and batch_no <= $2 order by seq
+"""
+HOLDS_OF = """
+select h.parcel_key, h.batch_no, h.reason_code, h.placed_by, b.recorded_at as placed_at, rb.recorded_at as released_at
+from hold h join batch b using (partition, batch_no)
+left join hold_release r on r.parcel_key = h.parcel_key and r.batch_no = h.batch_no and r.released_batch_no <= $2
+left join batch rb on rb.partition = r.partition and rb.batch_no = r.released_batch_no
+where h.parcel_key = $1 and h.batch_no <= $2 order by h.batch_no
+"""
+# Whether a change behind the evidence has been recorded that this parcel has not been assessed by.
+STILL_ASKED = """
+select exists (
+    select from reassessment t join batch a on a.partition = -1 and a.batch_no = t.asked_batch_no
+    left join batch d on d.partition = t.partition and d.batch_no = t.done_batch_no
+    where t.partition = $1 and a.revision <= $2 and a.revision > $3 and (d.revision is null or d.revision > $2)
+      and (t.site_ids is null or t.site_ids && $4::bytea[])
+)
+"""
+
+# Tenants, here and below: null is no restriction.
+_TENANT = """
+  and ({brand} = $B or $B is null) and ({beneficiary} = $P or $P is null) and ({township} = $T or $T is null)
+"""
+
+
+def _tenant(first: int, *, brand: str, beneficiary: str, township: str) -> str:
+    places = {"$B": f"${first}::text", "$P": f"${first + 1}::text", "$T": f"${first + 2}::text"}
+    statement = _TENANT.format(brand=brand, beneficiary=beneficiary, township=township)
+    for name, place in places.items():
+        statement = statement.replace(name, place)
+    return statement
+
+
+_OF_PAYOUT = _tenant(16, brand="p.brand", beneficiary="p.beneficiary_id", township="p.township_code")
+_PAYOUTS = """
+select p.parcel_key, p.seq, p.brand, c.waybill_no, p.scheme, p.kind, p.amount_fen, p.reverses, p.stage, p.beneficiary_id, p.station_id,
+       p.service_date, p.posted_at, p.period, p.policy_version, p.reason_codes, b.revision, b.registry_revision
+from batch b join payout p using (partition, batch_no) join parcel c using (parcel_key)
+where b.revision <= $1 and b.revision > $2
+  and (b.revision, p.parcel_key, p.seq) > ($3, $4, $5)
+  and ($6::date is null or p.{day} >= $6) and ($7::date is null or p.{day} < $7)
+  and ($8::text[] is null or p.brand = any($8)) and ($9::text[] is null or p.scheme = any($9))
+  and ($10::text[] is null or p.kind = any($10)) and ($11::text[] is null or p.stage = any($11))
+  and ($12::text[] is null or p.station_id = any($12)) and ($13::text[] is null or p.beneficiary_id = any($13))
+  and ($14::text[] is null or p.period = any($14))
+  {tenant}
+order by b.revision, p.parcel_key, p.seq limit $15
+"""
+PAYOUTS = {
+    "service": _PAYOUTS.format(day="service_date", tenant=_OF_PAYOUT),
+    "posted": _PAYOUTS.format(day="posted_date", tenant=_OF_PAYOUT),
+}
+
+HOLDS = """
+select h.parcel_key, h.batch_no, h.reason_code, h.station_id, h.placed_by, c.brand, c.waybill_no, b.revision,
+       b.recorded_at as placed_at, rb.recorded_at as released_at
+from batch b join hold h using (partition, batch_no) join parcel c using (parcel_key) join assessment a using (parcel_key, batch_no)
+left join hold_release r on r.parcel_key = h.parcel_key and r.batch_no = h.batch_no
+left join batch rb on rb.partition = r.partition and rb.batch_no = r.released_batch_no and rb.revision <= $1
+where b.revision <= $1 and (b.revision, h.parcel_key) > ($2, $3)
+  and ($4::text[] is null or h.reason_code = any($4)) and ($5::text[] is null or h.station_id = any($5))
+  {tenant}
+order by b.revision, h.parcel_key limit $6
+""".format(tenant=_tenant(7, brand="c.brand", beneficiary="a.beneficiary_id", township="a.township_code"))
+
+SITES = "select distinct on (site_id) site_id, namespace, site_code, site_name from site where $1::text[] is null or namespace = any($1)"
+# How many parcels had a closing action at each of these sites, and between which scans.
+SITE_COUNTS = """
+select e.site_id, count(distinct e.parcel_key) filter (where e.action = any($2)) as parcels,
+       min(e.scanned_at) as first_seen_at, max(e.scanned_at) as last_seen_at
+from evidence e join batch b using (partition, batch_no)
+where e.site_id = any($1) and b.revision <= $3 and ($4::text is null or e.parcel_key in (select parcel_key from parcel where brand = $4))
+group by e.site_id
+"""
+
+
+async def revision(read: Read, known_at: datetime | None, pinned: int | None) -> asyncpg.Record | None:
+    """The batch that the answer is true of: pinned by a cursor, known at a time, or the latest; None: there is none."""
+    if pinned is not None:
+        return await read.fetchrow(BY_REVISION, pinned)
+    if known_at is not None:
+        return await read.fetchrow(KNOWN_AT, known_at)
+    return await read.fetchrow(LATEST)
+
+
+async def last_batch(read: Read, key: bytes, at_revision: int) -> tuple[int, int] | None:
+    """-> (partition, the last batch of it up to a revision) of a parcel that was seen; None: it was not."""
+    partition = await read.fetchval(PARTITION_OF, key)
+    if partition is None:
+        return None
+    batch_no: Any = await read.fetchval(LAST_BATCH, partition, at_revision)
+    return None if batch_no is None else (partition, batch_no)

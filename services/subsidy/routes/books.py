@@ -1,0 +1,81 @@
+"""The books: totals, payouts, holds, sites that nobody claims, policies."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from services.subsidy import schemas
+from services.subsidy.service import summary
+from services.subsidy.service.tenancy import tenant_of
+from shared.auth import Principal, requires
+from shared.http import next_link, parse_many, reply
+
+router = APIRouter(tags=["books"])
+
+
+def _filters(query: BaseModel, *names: str) -> dict[str, list[str] | None]:
+    return {name: parse_many(getattr(query, name)) for name in names}
+
+
+def _page(request: Request, body: dict[str, Any]) -> Response:
+    return reply(request, body, headers=next_link(request, body["next_cursor"]))
+
+
+@router.get("/v1/summary", response_model=schemas.Summary)
+async def totals(
+    request: Request, query: Annotated[schemas.SummaryQuery, Query()], principal: Principal = requires("summary:read")
+) -> Response:
+    """Parcels and fen by day, place, brand, direction and outcome; cumulative and net."""
+    filters = _filters(query, "township_code", "station_id", "brand", "direction", "outcome")
+    asked = summary.Query.of(
+        query.first, query.end, query.date_basis, parse_many(query.group_by), filters, query.known_at, query.limit, query.cursor
+    )
+    return _page(request, await request.app.state.summaries.answer(tenant_of(principal), asked))
+
+
+@router.get("/v1/payouts", response_model=schemas.Payouts)
+async def payouts(
+    request: Request, query: Annotated[schemas.PayoutQuery, Query()], principal: Principal = requires("payouts:read")
+) -> Response:
+    """The lines of the statement, in the order of their revisions."""
+    filters = _filters(query, "brand", "direction", "kind", "stage", "station_id", "beneficiary_id", "period")
+    body = await request.app.state.lists.payouts(
+        tenant_of(principal), query.first, query.end, query.date_basis, filters, query.after_revision, query.limit, query.cursor
+    )
+    return _page(request, body)
+
+
+@router.get("/v1/holds", response_model=schemas.Holds)
+async def holds(request: Request, query: Annotated[schemas.HoldQuery, Query()], principal: Principal = requires("holds:read")) -> Response:
+    """What waits for a person, and what did."""
+    filters = _filters(query, "reason_code", "station_id")
+    return _page(request, await request.app.state.lists.holds(tenant_of(principal), filters, query.limit, query.cursor))
+
+
+@router.get("/v1/unmapped-sites", response_model=schemas.UnmappedSites)
+async def unmapped_sites(
+    request: Request, query: Annotated[schemas.SiteQuery, Query()], principal: Principal = requires("sites:read")
+) -> Response:
+    """Places that scans name and no station claims; mapping one in the registry re-assesses its parcels."""
+    body = await request.app.state.lists.unmapped_sites(tenant_of(principal), parse_many(query.namespace), query.limit, query.cursor)
+    return _page(request, body)
+
+
+@router.get("/v1/policies", response_model=schemas.Policies)
+async def policies(
+    request: Request, query: Annotated[schemas.NoQuery, Query()], principal: Principal = requires("policies:read")
+) -> Response:
+    """The policies that decide, as they were activated."""
+    return _page(request, await request.app.state.lists.policies())
+
+
+@router.get("/v1/policies/{version}", response_model=schemas.Policy)
+async def policy(
+    request: Request,
+    version: Annotated[schemas.Version, Path()],
+    principal: Principal = requires("policies:read"),
+) -> Response:
+    """One policy."""
+    return reply(request, await request.app.state.lists.policy(version))

@@ -1,0 +1,335 @@
+"""The shapes of api.md §4, for OpenAPI and for the tests that hold our answers against them."""
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from shared.http import DEFAULT_LIMIT, MAX_CURSOR_BYTES, MAX_LIMIT, AsOf, Instant
+
+Brand = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,32}$")]
+_PLAIN = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL stores no NUL, and nobody searches for a control character
+Waybill = Annotated[str, StringConstraints(max_length=64, pattern=_PLAIN)]
+Several = Annotated[str, StringConstraints(max_length=2000, pattern=_PLAIN)]  # values of one filter, comma-separated
+Version = Annotated[str, StringConstraints(max_length=80, pattern=_PLAIN)]
+MAX_REVISION = 2**62
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PageQuery(Shape):
+    limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="items a page")
+    cursor: str | None = Field(None, max_length=MAX_CURSOR_BYTES, description="`next_cursor` of the page before; pins its revision")
+
+
+class SummaryQuery(PageQuery):
+    first: date = Field(alias="from", description="first Shanghai day")
+    end: date = Field(alias="to", description="Shanghai day after the last one")
+    date_basis: Literal["service", "posted"] = Field("service", description="the deciding scan's day, or the ledger's")
+    group_by: Several | None = Field(None, description="at most three of day | month, township, station, brand, direction, outcome")
+    township_code: Several | None = None
+    station_id: Several | None = None
+    brand: Several | None = None
+    direction: Several | None = None
+    outcome: Several | None = None
+    known_at: Instant | None = Field(None, description="what had been recorded by then")
+
+
+class PayoutQuery(PageQuery):
+    first: date | None = Field(None, alias="from", description="first Shanghai day")
+    end: date | None = Field(None, alias="to", description="Shanghai day after the last one")
+    date_basis: Literal["service", "posted"] = "service"
+    brand: Several | None = None
+    direction: Several | None = None
+    kind: Several | None = None
+    stage: Several | None = None
+    station_id: Several | None = None
+    beneficiary_id: Several | None = None
+    period: Several | None = None
+    after_revision: int | None = Field(None, ge=0, le=MAX_REVISION, description="what has changed since that revision")
+
+
+class HoldQuery(PageQuery):
+    reason_code: Several | None = None
+    station_id: Several | None = None
+
+
+class SiteQuery(PageQuery):
+    namespace: Several | None = None
+
+
+class KnownQuery(Shape):
+    known_at: Instant | None = Field(None, description="what had been recorded by then")
+
+
+class NoQuery(Shape):
+    pass
+
+
+class Label(Shape):
+    zh: str
+    en: str
+
+
+class Figures(Shape):
+    parcels: int
+    payable: int
+    pending: int
+    held: int
+    refused: int
+    accrued_fen: int
+    held_fen: int
+    approved_fen: int
+    paid_fen: int
+    clawed_back_fen: int
+
+
+class SummaryItem(Figures):
+    key: dict[str, str | None]
+    label: Label
+
+
+class CeilingState(Shape):
+    policy_version: str
+    limit_fen_per_parcel: int
+    headroom_fen: int
+    enforced: str
+
+
+class Summary(Shape):
+    first: date = Field(alias="from")
+    end: date = Field(alias="to")
+    date_basis: str
+    group_by: list[str]
+    totals: Figures
+    items: list[SummaryItem]
+    ceilings: list[CeilingState]
+    rates_status: str | None
+    next_cursor: str | None
+    as_of: AsOf
+
+
+class Payout(Shape):
+    payout_id: str
+    revision: int
+    registry_revision: int | None
+    parcel_id: str
+    brand: str
+    waybill_no: str | None
+    scheme: str
+    kind: str
+    amount_fen: int
+    reverses: str | None
+    stage: str
+    beneficiary_id: str
+    station_id: str
+    service_date: date
+    posted_at: Instant
+    period: str
+    policy_version: str
+    rates_status: str
+    reason_codes: list[str]
+
+
+class Payouts(Shape):
+    items: list[Payout]
+    redacted: list[str]
+    next_cursor: str | None
+    as_of: AsOf
+
+
+class Hold(Shape):
+    hold_id: str
+    reason_code: str
+    placed_at: Instant
+    placed_by: str
+    released_at: Instant | None
+
+
+class ListedHold(Hold):
+    parcel_id: str
+    brand: str
+    waybill_no: str | None
+    station_id: str | None
+
+
+class Holds(Shape):
+    items: list[ListedHold]
+    redacted: list[str]
+    next_cursor: str | None
+    as_of: AsOf
+
+
+class Parcel(Shape):
+    parcel_id: str
+    brand: str
+    waybill_no: str | None
+    first_seen_at: Instant
+    direction: str
+    outcome: str | None
+    stage: str | None
+    reason_codes: list[str]
+    net_fen: int
+    held_fen: int
+    beneficiary_id: str | None
+    station_id: str | None
+    service_date: date | None
+    policy_version: str | None
+    rates_status: str | None
+    payout_ids: list[str]
+    holds: list[Hold]
+    related: list[str]
+    redacted: list[str]
+    as_of: AsOf
+
+
+class FactUsed(Shape):
+    name: str
+    value: str | bool
+    source_type: str
+    source_id: str | None
+    source_version: int | None
+
+
+class Step(Shape):
+    clause_id: str
+    basis: str
+    document: str | None
+    section: str | None
+    quote: str | None
+    result: str
+    reason_code: str | None
+    facts: list[FactUsed]
+
+
+class ArithmeticLine(Shape):
+    kind: str
+    rate_id: str
+    amount_fen: int
+
+
+class Alternative(Shape):
+    fact: str
+    value: str | bool
+    amount_fen: int
+    difference_fen: int
+
+
+class Explanation(Shape):
+    parcel_id: str
+    trace_version: int
+    outcome: str | None
+    net_fen: int
+    policy_version: str | None
+    rates_status: str | None
+    steps: list[Step]
+    arithmetic: list[ArithmeticLine]
+    alternatives: list[Alternative]
+    pending_reassessment: bool
+    text: Label
+    as_of: AsOf
+
+
+class EvidenceEvent(Shape):
+    event_id: str
+    content: str
+    verdict: str
+    receipt_id: str
+    feed: str
+    partition: int
+    position: int
+    action: str
+    raw_action: str
+    mapping_version: int
+    scanned_at: Instant
+    received_at: Instant
+    site_namespace: str
+    site_code: str | None
+    site_name: str | None
+    station_id: str | None
+    mapped_by: str | None
+    verified: str
+    payload_sha256: str
+    role: str
+    retracts: dict[str, str | None] | None
+    corroborates: str | None
+
+
+class Evidence(Shape):
+    parcel_id: str
+    events: list[EvidenceEvent]
+    redacted: list[str]
+    as_of: AsOf
+
+
+class UnmappedSite(Shape):
+    namespace: str
+    site_code: str | None
+    site_name: str | None
+    parcels: int
+    first_seen_at: Instant
+    last_seen_at: Instant
+
+
+class UnmappedSites(Shape):
+    items: list[UnmappedSite]
+    next_cursor: str | None
+    as_of: AsOf
+
+
+class Document(Shape):
+    document: str
+    title: str
+
+
+class Clause(Shape):
+    clause_id: str
+    scheme: str
+    mode: str
+    condition: str
+    reason_code: str
+    basis: str
+    document: str | None
+    section: str | None
+    quote: str | None
+    title: Label
+    how: Label | None
+
+
+class Tier(Shape):
+    rate_id: str
+    scheme: str
+    when: dict[str, str | bool]
+    amount_fen: int
+
+
+class Ceiling(Shape):
+    scheme: str
+    limit_fen_per_parcel: int
+
+
+class PolicyItem(Shape):
+    policy_version: str
+    county_code: str
+    valid_from: Instant
+    valid_to: Instant
+    status: str
+    sha256: str
+    rates_status: str
+    documents: list[Document]
+    clauses: list[Clause]
+    tiers: list[Tier]
+    tables: dict[str, dict[str, str]]
+    ceilings: list[Ceiling]
+
+
+class Policy(PolicyItem):
+    as_of: AsOf
+
+
+class Policies(Shape):
+    items: list[PolicyItem]
+    next_cursor: str | None
+    as_of: AsOf

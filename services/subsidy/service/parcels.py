@@ -1,0 +1,247 @@
+"""One parcel: what it comes to, why, and what was told about it."""
+
+from base64 import b32encode
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import asyncpg
+
+from services.subsidy.domain.events import Event
+from services.subsidy.domain.explain import Names, Posted, text
+from services.subsidy.domain.trace import TRACE_VERSION, FactUsed, Step, Trace, trace
+from services.subsidy.repository import reads
+from services.subsidy.service.known import Books, Known
+from services.subsidy.service.tenancy import Tenant
+from shared.identity import parcel_id, parcel_key
+from shared.problems import not_found
+from shared.standing import Directory
+
+
+class Disagreement(Exception):
+    """What explains a parcel does not come to what was posted: an error of ours that nobody may overlook."""
+
+
+class Found(NamedTuple):
+    """A parcel at a revision."""
+
+    key: bytes
+    brand: str
+    waybill_no: str
+    partition: int
+    evidence: list[asyncpg.Record]
+    assessment: asyncpg.Record | None  # None: in transit, never assessed
+    payouts: list[asyncpg.Record]
+    holds: list[asyncpg.Record]
+
+
+def payout_id(key: bytes, seq: int) -> str:
+    return "pay_" + _base32(key + seq.to_bytes(4, "big"))
+
+
+def hold_id(key: bytes, batch_no: int) -> str:
+    return "hld_" + _base32(key + batch_no.to_bytes(8, "big"))
+
+
+def _base32(raw: bytes) -> str:
+    return b32encode(raw).decode().rstrip("=").lower()
+
+
+async def find(known: Known, tenant: Tenant, brand: str, waybill_no: str) -> Found:
+    """404 for a parcel that was never seen by then, or is another's."""
+    waybill_no = waybill_no.upper()
+    key = parcel_key(brand, waybill_no)
+    missing = not_found(f"快件 {brand} {waybill_no}", f"parcel {brand} {waybill_no}", "parcel.not_found")
+    place = await reads.last_batch(known.read, key, known.revision)
+    if place is None:
+        raise missing
+    partition, batch_no = place
+    evidence = await known.read.fetch(reads.EVIDENCE, key, batch_no)
+    if not evidence:
+        raise missing
+    assessment = await known.read.fetchrow(reads.ASSESSMENT, key, batch_no)
+    payouts = await known.read.fetch(reads.PAYOUTS_OF, key, batch_no)
+    holds = await known.read.fetch(reads.HOLDS_OF, key, batch_no)
+    beneficiaries = {p["beneficiary_id"] for p in payouts} | ({assessment["beneficiary_id"]} if assessment else set())
+    if not tenant.may_see(brand, beneficiaries, {assessment["township_code"]} if assessment else set()):
+        raise missing
+    return Found(key, brand, waybill_no, partition, evidence, assessment, payouts, holds)
+
+
+class Parcels:
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    async def show(self, tenant: Tenant, brand: str, waybill_no: str, known_at: datetime | None) -> dict[str, Any]:
+        async with self._books.known(known_at) as known:
+            found = await find(known, tenant, brand, waybill_no)
+            a = found.assessment
+            directory = await self._books.directory(known.read, a["registry_revision"] if a else known.registry_revision)
+            policies = await self._books.policies(known.read, known.revision)
+            # in transit nobody has judged the direction; the fold knows it from what there is
+            direction = a["direction"] if a else trace(brand, _events(found), directory, policies).assessment.direction
+            version = a["policy_version"] if a else None
+            return {
+                "parcel_id": parcel_id(found.key),
+                "brand": brand,
+                "waybill_no": _masked(tenant, found.waybill_no),
+                "first_seen_at": found.evidence[0]["scanned_at"],
+                "direction": direction,
+                "outcome": a["outcome"] if a else None,
+                "stage": _stage(found.payouts),
+                "reason_codes": a["reason_codes"] if a else [],
+                "net_fen": a["net_fen"] if a else 0,
+                "held_fen": a["held_fen"] if a else 0,
+                "beneficiary_id": a["beneficiary_id"] if a else None,
+                "station_id": a["station_id"] if a else None,
+                "service_date": a["service_date"] if a else None,
+                "policy_version": version,
+                "rates_status": policies.version(version).rates_status if version else None,
+                "payout_ids": [payout_id(found.key, p["seq"]) for p in found.payouts],
+                "holds": [hold(h) for h in found.holds],
+                "related": [],
+                "redacted": _redacted(tenant),
+                "as_of": known.as_of,
+            }
+
+    async def explain(self, tenant: Tenant, brand: str, waybill_no: str, known_at: datetime | None) -> dict[str, Any]:
+        async with self._books.known(known_at) as known:
+            found = await find(known, tenant, brand, waybill_no)
+            traced, directory = await self._trace(known, found)
+            _must_agree(found, traced)
+            moment = traced.deciding.event.scanned_at if traced.deciding else found.evidence[0]["scanned_at"]
+            sites = {e["site_id"]: e["site_code"] or e["site_name"] for e in found.evidence if e["site_id"]}
+            names = Names(directory, moment, sites)
+            posted = [Posted(p["kind"], p["amount_fen"], p["posted_at"], tuple(p["reason_codes"])) for p in found.payouts]
+            return {
+                "parcel_id": parcel_id(found.key),
+                "trace_version": TRACE_VERSION,
+                "outcome": traced.assessment.outcome,
+                "net_fen": traced.assessment.net_fen,
+                "policy_version": traced.policy.policy_version if traced.policy else None,
+                "rates_status": traced.policy.rates_status if traced.policy else None,
+                "steps": [_step(s) for s in traced.steps],
+                "arithmetic": [{"kind": x.kind, "rate_id": x.rate_id, "amount_fen": x.amount_fen} for x in traced.arithmetic],
+                "alternatives": [
+                    {"fact": x.fact, "value": x.value, "amount_fen": x.amount_fen, "difference_fen": x.difference_fen}
+                    for x in traced.alternatives
+                ],
+                "pending_reassessment": await self._pending(known, found),
+                "text": {"zh": text(traced, names, "zh", posted), "en": text(traced, names, "en", posted)},
+                "as_of": known.as_of,
+            }
+
+    async def evidence(self, tenant: Tenant, brand: str, waybill_no: str, known_at: datetime | None) -> dict[str, Any]:
+        async with self._books.known(known_at) as known:
+            found = await find(known, tenant, brand, waybill_no)
+            traced, _ = await self._trace(known, found)
+            seen = {s.event.version: s for s in traced.seen}
+            events = []
+            for row in found.evidence:
+                s = seen[row["event_id"], row["content"], row["mapping_version"]]
+                events.append(_told(row) | {"station_id": s.station_id, "mapped_by": _mapped_by(row, s.station_id), "role": s.role}
+                              | {"corroborates": _uuid(s.corroborates)})  # fmt: skip
+            return {"parcel_id": parcel_id(found.key), "events": events, "redacted": _redacted(tenant), "as_of": known.as_of}
+
+    async def _trace(self, known: Known, found: Found) -> tuple[Trace, Directory]:
+        """As it was assessed: the evidence, the registry and the policies of the assessment's revision (now, for one in transit)."""
+        registry_revision, revision = known.registry_revision, known.revision
+        if (a := found.assessment) is not None:
+            registry_revision, revision = a["registry_revision"], a["revision"]
+        directory = await self._books.directory(known.read, registry_revision)
+        policies = await self._books.policies(known.read, revision)
+        return trace(found.brand, _events(found), directory, policies), directory
+
+    async def _pending(self, known: Known, found: Found) -> bool:
+        sites = sorted({e["site_id"] for e in found.evidence if e["site_id"]})
+        since = found.assessment["revision"] if found.assessment else known.revision
+        return bool(await known.read.fetchval(reads.STILL_ASKED, found.partition, known.revision, since, sites))
+
+
+def _events(found: Found) -> list[Event]:
+    return [Event._make(tuple(row)[:10]) for row in found.evidence]
+
+
+def _must_agree(found: Found, traced: Trace) -> None:
+    """Invariant 7: what explains the assessment equals what was posted."""
+    stored, again = found.assessment, traced.assessment
+    outcome = (stored["outcome"], stored["net_fen"], stored["held_fen"]) if stored else (None, 0, 0)
+    if outcome != (again.outcome, again.net_fen, again.held_fen) or sum(p["amount_fen"] for p in found.payouts) != again.net_fen:
+        raise Disagreement(f"{parcel_id(found.key)}: posted {outcome}, explained {(again.outcome, again.net_fen, again.held_fen)}")
+
+
+def hold(row: asyncpg.Record) -> dict[str, Any]:
+    return {
+        "hold_id": hold_id(row["parcel_key"], row["batch_no"]),
+        "reason_code": row["reason_code"],
+        "placed_at": row["placed_at"],
+        "placed_by": row["placed_by"],
+        "released_at": row["released_at"],
+    }
+
+
+def _stage(payouts: list[asyncpg.Record]) -> str | None:
+    """Of the line that stands: the last one, unless it is a reversal."""
+    return payouts[-1]["stage"] if payouts and payouts[-1]["amount_fen"] > 0 else None
+
+
+def _step(step: Step) -> dict[str, Any]:
+    citation = step.clause.citation
+    return {
+        "clause_id": step.clause.clause_id,
+        "basis": citation.basis,
+        "document": citation.document,
+        "section": citation.section,
+        "quote": citation.quote,
+        "result": step.result,
+        "reason_code": step.reason_code,
+        "facts": [_fact(f) for f in step.facts],
+    }
+
+
+def _fact(fact: FactUsed) -> dict[str, Any]:
+    return {
+        "name": fact.name,
+        "value": fact.value,
+        "source_type": fact.source_type,
+        "source_id": fact.source_id,
+        "source_version": fact.source_version,
+    }
+
+
+def _told(row: asyncpg.Record) -> dict[str, Any]:
+    """One version as the log carried it."""
+    plain = ("verdict", "receipt_id", "feed", "partition", "position", "action", "raw_action", "scanned_at", "received_at",
+             "site_namespace", "site_code", "site_name", "verified")  # fmt: skip
+    return {
+        "event_id": _uuid(row["event_id"]),
+        "content": row["content"].hex(),
+        **{name: row[name] for name in plain},
+        "mapping_version": row["mapping_version"],
+        "payload_sha256": row["payload_sha256"].hex(),
+        "retracts": _retracts(row),
+    }
+
+
+def _retracts(row: asyncpg.Record) -> dict[str, str | None] | None:
+    if row["retracts_previous_action"] is not None:
+        return {"previous_action": row["retracts_previous_action"]}
+    return {"event_id": _uuid(row["retracts_event_id"])} if row["retracts_event_id"] is not None else None
+
+
+def _mapped_by(row: asyncpg.Record, station_id: str | None) -> str | None:
+    if station_id is None:
+        return None
+    return "site_code" if row["site_code"] else "site_name"
+
+
+def _uuid(raw: bytes | None) -> str | None:
+    return str(UUID(bytes=raw)) if raw else None
+
+
+def _masked(tenant: Tenant, waybill_no: str) -> str | None:
+    return None if tenant.masked else waybill_no
+
+
+def _redacted(tenant: Tenant) -> list[str]:
+    return ["waybill_no"] if tenant.masked else []
