@@ -23,7 +23,10 @@ BRANDS_OF = {"zto": ["zto"]}  # the others may tell of every brand
 MAX_FILE_BYTES = 1 << 20
 EXPLAINED_WITHIN_S = 10.0
 
-SANDBOX = "沙箱数据源：判定与回执都是真的，但不进日志，也不影响补贴 · a sandbox feed: verdicts and receipts are real, nothing of it reaches the money"
+SANDBOX = (
+    "沙箱数据源：判定与回执都是真的，但不进日志，也不影响补贴 · "
+    "a sandbox feed: verdicts and receipts are real, but nothing of it reaches the money"
+)
 
 __all__ = ["FORMATS", "SIGNED"]
 

@@ -36,7 +36,7 @@ class Mix:
     picked_up: int = 750  # of delivered parcels: the villager's pick-up is told
 
 
-FULL = Mix({ZTO: 620, KUAIDI100: 1330, GONGPEI: 980})
+FULL = Mix({ZTO: 450, KUAIDI100: 1330, GONGPEI: 1170})
 CAST = [  # parcels with a story: story, sender, how many
     ("returned", ZTO, 6),
     ("returned_late", ZTO, 6),

@@ -24,6 +24,19 @@ from shared.calendar import shanghai_day
 
 SEED = 30  # of the generator, after the notice's number: every run tells the same month
 SETTLED_WITHIN_S = 60.0
+RECEIVED = [
+    ("数据源", "feed"),
+    ("推送", "pushes"),
+    ("签名不符", "unauthentic"),
+    ("不可读", "unparseable"),
+    ("扫描", "scans"),
+    ("接收", "accepted"),
+    ("重复", "duplicate"),
+    ("冲突", "conflict"),
+    ("隔离", "quarantined"),
+    ("拒绝", "rejected"),
+    ("平", "balanced"),
+]
 SETTLED = "settled.json"  # in the installation: the demo's data is complete
 
 Numbers = tuple[str, str]  # brand, waybill number
@@ -85,7 +98,7 @@ async def _send_bad(demo: Demo, sender: Sender) -> None:
         rows.append((f"{bad.zh} · {bad.en}", answer.text))
         if answer.stored is not bad.stored:
             demo.problems.append(f"{bad.en}: answered {answer.status} {answer.text}")
-    demo.show.table(["", "应答 answer"], rows, numbers_from=2)
+    demo.show.table([("", ""), ("应答", "answer")], rows, words=2)
 
 
 async def settled(demo: Demo) -> None:
@@ -191,9 +204,7 @@ async def _completeness(demo: Demo, report: Report) -> list[Json]:
     days = {"from": str(today - timedelta(days=1)), "to": str(today + timedelta(days=1))}
     items = [item async for item in demo.api("ingest", "auditor").pages("/v1/completeness", **days)]
     demo.show.title("收到了什么（全部于今天收到）", "What was received (all of it today)")
-    columns = ["数据源 feed", "推送 pushes", "未验签 unauthenticated", "不可读 unparseable", "扫描 scans"]
-    columns += ["接收 accepted", "重复 duplicate", "冲突 conflict", "隔离 quarantined", "拒绝 rejected", "平 balanced"]
-    demo.show.table(columns, [_received(item) for item in items])
+    demo.show.table(RECEIVED, [_received(item) for item in items])
     demo.show.text("扫描 = 接收 + 重复 + 冲突 + 隔离 + 拒绝：一条不丢。")
     demo.show.text("scans = accepted + duplicate + conflict + quarantined + rejected: nothing is lost.")
     logged = sum(item["events"]["accepted"] + item["events"]["conflict"] for item in items if item["mode"] == "live")

@@ -38,11 +38,11 @@ class Show:
         """A paragraph, indented."""
         self.console.print(Padding(text.replace("[", "\\["), (0, 0, 0, 4)))
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], numbers_from: int = 1) -> None:
-        """`numbers_from`: the first column that is aligned to the right."""
+    def table(self, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[object]], words: int = 1) -> None:
+        """`columns`: (Chinese, English). The first `words` of them are text, the others numbers, aligned to the right."""
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
-        for i, column in enumerate(columns):
-            table.add_column(column, justify="right" if i >= numbers_from else "left", no_wrap=i < numbers_from)
+        for i, (zh, en) in enumerate(columns):
+            table.add_column(f"{zh}\n{en}".strip(), justify="left" if i < words else "right", no_wrap=i >= words, overflow="fold")
         for row in rows:
             table.add_row(*(str(cell).replace("[", "\\[") for cell in row))
         self.console.print(Padding(table, (0, 0, 0, 4)))

@@ -30,6 +30,15 @@ REASONS = {
 }
 OUTCOMES = {"pending": ("待定", "pending"), "held": ("暂缓", "held"), "refused": ("不付", "refused")}
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula when a cell begins with it
+COLUMNS = [
+    ("乡镇 / 站点", "township / station"),
+    ("件", "parcels"),
+    ("应付", "payable"),
+    ("元", "yuan"),
+    ("待定", "pending"),
+    ("暂缓", "held"),
+    ("不付", "refused"),
+]
 MONTH = {"from": "2023-07-01", "to": "2023-08-01"}
 
 
@@ -107,15 +116,12 @@ def _rows(
 def show(out: Show, statement: Statement) -> None:
     totals = statement.totals
     out.title("补贴表（2023 年 7 月，样例费率）", "Statement, July 2023, sample rates")
-    out.table(
-        ["乡镇 / 站点 township / station", "件 parcels", "应付 payable", "元 yuan", "待定 pending", "暂缓 held", "不付 refused"],
-        _table(statement),
-    )
+    out.table(COLUMNS, _table(statement))
     out.title("受益人", "Beneficiaries")
     rows = sorted(statement.by("beneficiary").items())
-    out.table(["", "件 parcels", "元 yuan"], [(name, r.payable, yuan(r.accrued_fen)) for name, r in rows if name])
+    out.table([("", ""), ("应付件", "payable"), ("元", "yuan")], [(name, r.payable, yuan(r.accrued_fen)) for name, r in rows if name])
     out.title("未付的及其原因", "What is not paid, and why")
-    out.table(["", "", "件 parcels"], _unpaid(statement.unpaid), numbers_from=2)
+    out.table([("", ""), ("", ""), ("件", "parcels")], _unpaid(statement.unpaid), words=2)
     if totals["held_fen"]:
         out.text(f"暂缓所涉 {yuan(totals['held_fen'])} 元，核定前不付。 {yuan(totals['held_fen'])} yuan are at stake in what is held.")
 

@@ -175,7 +175,7 @@ def by_auditor(values: list[dict[str, Any]]) -> tuple[Any, ...]:
     return r.outcome, r.reasons, r.net_fen, r.held_fen, r.beneficiary_id, r.station_id, r.township_code, r.service_date, direction
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(parcels())
 def test_both_say_the_same(values: list[dict[str, Any]]) -> None:
     assert by_auditor(values) == by_platform(values)
