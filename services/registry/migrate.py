@@ -11,6 +11,7 @@ from services.registry import repository
 from services.registry.domain import divisions
 from services.registry.service.recording import recording
 from services.registry.settings import MigrateSettings
+from services.registry.starting import one_line
 from shared.contracts.registry import PARTITION, TOPIC
 from shared.db import Database
 from shared.log import create_partitions
@@ -53,4 +54,5 @@ def migrate(dsn: str) -> None:
 
 
 if __name__ == "__main__":
-    migrate(load(MigrateSettings).owner_database_url)
+    with one_line():
+        migrate(load(MigrateSettings).owner_database_url)

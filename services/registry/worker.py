@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from services.registry import health
 from services.registry.settings import Settings
+from services.registry.starting import look_at, one_line
 from shared.contracts.registry import TOPIC
 from shared.db import Database
 from shared.http import create_app
@@ -27,6 +28,7 @@ async def run(settings: Settings) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await look_at(settings.database_url)
     database = await Database(settings.database_url, max_size=3, application_name="registry-worker").open()
     relay = Relay(database, settings.kafka_bootstrap, TOPIC)
     try:
@@ -82,7 +84,8 @@ def app(settings: Settings, database: Database, relay: Relay) -> FastAPI:
 def main() -> None:
     settings = load(Settings)
     configure("registry-worker", settings.log_level)
-    sys.exit(asyncio.run(run(settings)))
+    with one_line():
+        sys.exit(asyncio.run(run(settings)))
 
 
 if __name__ == "__main__":

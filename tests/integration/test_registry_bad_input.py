@@ -123,6 +123,8 @@ async def test_a_change_of_nothing_is_refused(registry: Registry) -> None:
         ({"opened_on": "2023-13-01"}, "/opened_on"),
         ({"status": "none"}, "/status"),
         ({"status": "filed", "receipt_no": "R", "submitted_at": day(6, 2), "decided_at": day(6, 1)}, "/decided_at"),
+        ({"status": "submitted", "decided_at": day(6, 1)}, "/decided_at"),
+        ({"status": "draft", "submitted_at": day(6, 1)}, "/submitted_at"),
         ({"recorded_at": JUNE}, "/recorded_at"),
     ],
 )

@@ -13,6 +13,10 @@ from shared.contracts.registry import Filing, FilingSegment, FilingStatus
 def opened(filing: Filing, effective_at: datetime, status: FilingStatus, receipt_no: str | None) -> Filing:
     """`filing` (without segments) as first recorded: in `status` from `effective_at` on."""
     _check_receipt(status, receipt_no, known=None)
+    if filing.decided_at and status not in WITH_RECEIPT:
+        raise Invalid("filing.not_decided", "尚未决定的备案没有决定时间。", "It is not decided: there is no decided_at.", "/decided_at")
+    if filing.submitted_at and status is FilingStatus.DRAFT:
+        raise Invalid("filing.not_submitted", "草稿没有提交时间。", "A draft has no time of submission.", "/submitted_at")
     submitted_at = filing.submitted_at or (effective_at if status is FilingStatus.SUBMITTED else None)
     decided_at = filing.decided_at or (effective_at if status is FilingStatus.FILED else None)
     if submitted_at and decided_at and submitted_at > decided_at:
