@@ -90,7 +90,7 @@ class Patience:
         self.since, self.limit_s = now, PATIENCE_S
 
     def exhausted(self, now: float, broker_answered: float) -> bool:
-        """Whether to act. Only the time up to the broker's last sign of life counts: while it is silent nobody can have anything."""
+        """Whether to act. Only the time up to the sign of life counts: while the broker is silent nobody can have anything."""
         if broker_answered - self.since <= self.limit_s:
             return False
         self.since = now
@@ -98,6 +98,15 @@ class Patience:
 
     def asked(self) -> None:
         self.limit_s = min(2 * self.limit_s, MAX_PATIENCE_S)
+
+
+def sign_of_life(now: float, delivered: float, polled: float, answered: float) -> float:
+    """Until when the broker had a chance to give us what is missing from one partition. Pure.
+
+    While it delivers other partitions, only its answers for this one count (`polled`): a busy broker brings it later, and to ask would only
+    make it busier. When it delivers nothing, any answer counts (`answered`): a topic that is gone is never polled with success.
+    """
+    return polled if now - delivered < PATIENCE_S else max(polled, answered)
 
 
 @dataclass
@@ -132,6 +141,7 @@ class Consumer:
         self._partitions = tuple(partitions)
         self._follower = Follower(database, bootstrap, topic, report, self._partitions)
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._delivered_at = 0.0  # when Kafka last brought anything, of any partition
 
     @property
     def healthy(self) -> bool:
@@ -216,7 +226,7 @@ class Consumer:
         failpoints.hit("worker.after_fetch")
         now = time.monotonic()
         if got:
-            self._follower.answered_at = now
+            self._delivered_at = now
         chosen, position, chain, last = select(got, place.next_position, place.chain)
         offset = got[-1].offset + 1 if got else place.offset
         if chosen:
@@ -236,7 +246,7 @@ class Consumer:
         """Nothing that we can take has come -> where to read on. After PATIENCE_S, if the writer says that it was published: ask for it."""
         if self._follower.published.get(tp.partition, 0) <= position:
             patience.calm(now)
-        elif patience.exhausted(now, self._follower.answered_at):
+        elif patience.exhausted(now, sign_of_life(now, self._delivered_at, _polled_at(client, tp), self._follower.answered_at)):
             if (client.highwater(tp) or 0) < offset:  # a new topic. Kafka would reset us; the embedded broker says nothing at all
                 log.warning("consumer.past_the_end", topic=tp.topic, partition=tp.partition, kafka_offset=offset)
                 client.seek(tp, 0)
@@ -269,6 +279,12 @@ class Consumer:
             if await tx.fetchval(MOVE_HINT, *tp, place.version, after.offset) is None:
                 raise Overtaken
         return Place(place.next_position, place.chain, after.offset, place.version)
+
+
+def _polled_at(client: AIOKafkaConsumer, tp: TopicPartition) -> float:
+    """When Kafka last answered a fetch of this partition, on the monotonic clock."""
+    polled_ms = client.last_poll_timestamp(tp)
+    return time.monotonic() - (time.time() - polled_ms / 1000) if polled_ms else 0.0
 
 
 def _undecoded(value: bytes) -> None:

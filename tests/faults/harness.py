@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncpg
 import pytest
@@ -22,6 +23,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
 from deploy.embedded.broker import binary
+from deploy.embedded.installation import Dsns
 from shared.db import LOST, Database, Write
 from shared.log import (
     READER_MUTABLE,
@@ -42,6 +44,7 @@ from tests.conftest import MakeDatabase
 ROOT = Path(__file__).parents[2]
 
 
+WRITER_TABLES = ("log", "log_head", "log_relay", "log_consumer")
 EFFECT = """
 create table effect (seq bigint generated always as identity, partition int, batch_no bigint, position bigint, value bytea)
 """
@@ -227,14 +230,27 @@ def grants(role: str, tables: Sequence[str]) -> str:
     return f"grant update, delete on {', '.join(tables)} to {role}"
 
 
-@contextlib.asynccontextmanager
-async def new_log(make_database: MakeDatabase, kafka: Broker, partitions: int = 2) -> AsyncIterator[Log]:
-    """An empty log with its reader, in two new databases; everything runs as the application roles."""
+class Databases(NamedTuple):
+    """The writer's and the reader's, with their tables and grants, empty of logs."""
+
+    ingest: Dsns
+    subsidy: Dsns
+
+
+async def databases(make_database: MakeDatabase) -> Databases:
     ingest, subsidy = await make_database("ingest"), await make_database("subsidy")
     await as_owner(ingest.owner, *ddl(writer_tables), grants("ingest_app", WRITER_MUTABLE))
     await as_owner(subsidy.owner, *ddl(reader_tables), EFFECT, grants("subsidy_app", READER_MUTABLE))
-    writer, reader = await Database(ingest.app).open(), await Database(subsidy.app).open()
-    log = Log(f"tongcun.test-{secrets.token_hex(4)}.v1", kafka, partitions, writer, reader, ingest.owner)
+    return Databases(ingest, subsidy)
+
+
+@contextlib.asynccontextmanager
+async def new_log(there: Databases, kafka: Broker, partitions: int = 2) -> AsyncIterator[Log]:
+    """An empty log on a topic of its own, with its reader; everything runs as the application roles."""
+    await as_owner(there.ingest.owner, f"truncate {', '.join(WRITER_TABLES)}")
+    await as_owner(there.subsidy.owner, "truncate consumed, watermark, effect")
+    writer, reader = await Database(there.ingest.app).open(), await Database(there.subsidy.app).open()
+    log = Log(f"tongcun.test-{secrets.token_hex(4)}.v1", kafka, partitions, writer, reader, there.ingest.owner)
     try:
         async with writer.write() as tx:
             await create_partitions(tx, log.topic, partitions)

@@ -4,7 +4,7 @@ import asyncio
 
 from shared import failpoints
 from tests.conftest import MakeDatabase
-from tests.faults.harness import Broker, Log, Process, broker, new_log, processes, survived, writing
+from tests.faults.harness import Broker, Log, Process, broker, databases, new_log, processes, survived, writing
 
 RELAY = [name for name in failpoints.NAMES if name.startswith("relay.")]
 WORKER = [name for name in failpoints.NAMES if name.startswith("worker.")]
@@ -31,7 +31,7 @@ async def bear_again(kafka: Broker, done: asyncio.Event) -> None:
 
 async def test_killed_at_every_commit_boundary(make_database: MakeDatabase) -> None:
     with broker() as kafka:
-        async with new_log(make_database, kafka, partitions=3) as log:
+        async with new_log(await databases(make_database), kafka, partitions=3) as log:
             relay, worker = Process("relay", log), Process("worker", log)
             with processes(relay, worker):
                 deaths = await kill_while_writing(log, relay, worker)

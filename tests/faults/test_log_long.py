@@ -12,13 +12,25 @@ from aiokafka.admin import AIOKafkaAdminClient
 from shared import failpoints
 from shared.log import Closed
 from tests.conftest import MakeDatabase
-from tests.faults.harness import FIGURES, Broker, Log, Process, as_owner, broker, new_log, processes, survived, writing
+from tests.faults.harness import (
+    FIGURES,
+    WRITER_TABLES,
+    Broker,
+    Log,
+    Process,
+    as_owner,
+    broker,
+    databases,
+    new_log,
+    processes,
+    survived,
+    writing,
+)
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 KILLS = 50
 DRAIN_S = 60
-WRITER_TABLES = ("log", "log_head", "log_relay", "log_consumer")
 
 
 @pytest.fixture
@@ -29,7 +41,7 @@ def kafka() -> Iterator[Broker]:
 
 @pytest.fixture
 async def log(make_database: MakeDatabase, kafka: Broker) -> AsyncIterator[Log]:
-    async with new_log(make_database, kafka, partitions=4) as one:
+    async with new_log(await databases(make_database), kafka, partitions=4) as one:
         yield one
 
 

@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import asyncpg
 import httpx
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+import shared.kafka
+import shared.log.follow
+import shared.log.relay
 from shared.db import Write
 from shared.kafka import PRODUCER, TopicMismatch, answers, ensure_topic
 from shared.log import (
@@ -20,6 +23,7 @@ from shared.log import (
     Position,
     Relay,
     Report,
+    Stalled,
     TooLarge,
     append,
     consumers,
@@ -38,7 +42,7 @@ from shared.log import (
 )
 from shared.log.chain import HEADER, extend, link
 from tests.conftest import MakeDatabase
-from tests.faults.harness import Broker, Log, broker, new_log, record_effect, running
+from tests.faults.harness import Broker, Databases, Log, broker, databases, new_log, record_effect, running
 
 
 @pytest.fixture
@@ -48,9 +52,14 @@ def kafka() -> Iterator[Broker]:
         yield one
 
 
+@pytest.fixture(scope="module")
+async def there(make_database: MakeDatabase) -> Databases:
+    return await databases(make_database)
+
+
 @pytest.fixture
-async def log(make_database: MakeDatabase, kafka: Broker) -> AsyncIterator[Log]:
-    async with new_log(make_database, kafka, partitions=2) as one:
+async def log(there: Databases, kafka: Broker) -> AsyncIterator[Log]:
+    async with new_log(there, kafka, partitions=2) as one:
         yield one
 
 
@@ -324,6 +333,69 @@ class TestGaps:
         async with running(relay.run, consumer_of(log).run):
             await log.drained()
         assert await log.verify() == 100
+
+    async def test_an_offset_past_the_end_is_no_gap(self, log: Log) -> None:
+        """Kafka resets a reader who is too far; the embedded broker answers nothing at all."""
+        await log.reader.pool.execute("update consumed set kafka_offset = 1000000")
+        await log.append([b"a"] * 100)
+        async with running(relay_of(log).run, consumer_of(log).run):
+            await log.drained()
+        assert await log.verify() == 100
+        assert [p.asks for p in await places(log)] == [0, 0]
+
+
+class TestWatchdog:
+    async def test_a_kafka_client_that_brings_nothing_is_thrown_away(self, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+        made: list[AIOKafkaConsumer] = []
+
+        class FirstOneIsSilent(AIOKafkaConsumer):  # type: ignore[misc]
+            def __init__(self, **settings: object) -> None:
+                super().__init__(**settings)
+                made.append(self)
+
+            def seek(self, partition: TopicPartition, offset: int) -> None:
+                super().seek(partition, offset)
+                if made == [self]:
+                    self.pause(partition)
+
+        monkeypatch.setattr(shared.kafka, "AIOKafkaConsumer", FirstOneIsSilent)
+        monkeypatch.setattr(shared.log.follow, "RENEW_S", 2)
+        await log.append([b"a"] * 100)
+        async with running(relay_of(log).run, consumer_of(log).run):
+            await log.drained()
+        assert await log.verify() == 100
+        assert len(made) == 2
+
+    async def test_a_consumer_that_does_not_move_ends(self, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def apply(tx: Write, batch: Batch) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(shared.log.follow, "STALLED_S", 1)
+        consumer = Consumer(log.reader, log.broker.bootstrap, log.topic, apply, log.report, partitions=[0, 1])
+        await log.append([b"a"])
+        async with running(relay_of(log).run):
+            with pytest.raises(Stalled, match="nothing moved"):
+                await asyncio.wait_for(consumer.run(asyncio.Event()), 20)
+        assert not consumer.healthy
+
+    async def test_a_relay_that_does_not_move_ends(self, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(shared.log.relay, "STALLED_S", 1)
+        await ensure_topic(log.broker.bootstrap, log.topic, 1)
+        await log.append([b"a"])
+        relay = relay_of(log)
+        with pytest.raises(Stalled, match="nothing moved"):
+            await asyncio.wait_for(relay.run(asyncio.Event()), 20)
+        assert not relay.healthy
+
+    async def test_while_the_broker_is_silent_no_clock_runs(self, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(shared.log.relay, "STALLED_S", 1)
+        log.broker.kill()
+        await log.append([b"a"] * 10)
+        async with running(relay_of(log).run, consumer_of(log).run):
+            await asyncio.sleep(4)
+            log.broker.start()
+            await log.drained()
+        assert await log.verify() == 10
 
 
 class TestReport:

@@ -11,7 +11,7 @@ import pytest
 from shared import kafka
 from shared.log import Diverged, Position, Positions, Report, ReportFailed, http_reporter, positions_from_json, report_to_json
 from shared.log.chain import HEADER, extend, link, read_link, select
-from shared.log.consume import MAX_PATIENCE_S, PATIENCE_S, Patience
+from shared.log.consume import MAX_PATIENCE_S, PATIENCE_S, Patience, sign_of_life
 from shared.log.follow import MAX_PENDING, Watermark
 from shared.log.relay import Cursor, asked, lost, sent
 
@@ -85,6 +85,15 @@ class TestPatience:
         assert patience.limit_s == MAX_PATIENCE_S
         patience.satisfied(now=1.0)
         assert (patience.since, patience.limit_s) == (1.0, PATIENCE_S)
+
+
+class TestSignOfLife:
+    def test_a_busy_broker_has_a_chance_only_when_it_answers_for_the_partition(self) -> None:
+        assert sign_of_life(now=10.0, delivered=9.9, polled=2.0, answered=9.5) == 2.0
+
+    def test_an_idle_one_by_any_answer(self) -> None:
+        assert sign_of_life(now=10.0, delivered=9.0 - PATIENCE_S, polled=2.0, answered=9.5) == 9.5
+        assert sign_of_life(now=10.0, delivered=0.0, polled=9.9, answered=9.5) == 9.9
 
 
 class TestWatermark:
