@@ -78,15 +78,14 @@ def configured(directory: Path, dsns: Dsns, **more: Any) -> tuple[str, Settings]
     private, jwks = auth.generate_keys()
     (directory / "jwks.json").write_text(jwks)
     keyring.create(directory / "keyring.json")
-    settings = Settings(
-        database_url=dsns.app,
-        kafka_bootstrap=NOWHERE,
-        partitions=PARTITIONS,
-        jwks=str(directory / "jwks.json"),
-        keyring=str(directory / "keyring.json"),
-        **more,
-    )
-    return private, settings
+    values = {
+        "database_url": dsns.app,
+        "kafka_bootstrap": NOWHERE,
+        "partitions": PARTITIONS,
+        "jwks": str(directory / "jwks.json"),
+        "keyring": str(directory / "keyring.json"),
+    }
+    return private, Settings.model_validate(values | more)
 
 
 @contextlib.asynccontextmanager

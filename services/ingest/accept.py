@@ -9,6 +9,7 @@ from base64 import b32encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -148,9 +149,14 @@ def _entries(draft: Draft, words: Sequence[verdicts.Verdict], partitions: int) -
     payload = draft.payload_sha256.hex()
     for identified, verdict in zip(draft.readable, words, strict=True):
         if verdict != "duplicate":
-            key = identified.parcel_key
-            value = _encode(_message(draft, identified, verdict, payload))
-            yield log.Entry(partition_of(key, partitions), parcel_id(key).encode(), value)
+            partition, key = _address(identified.parcel_key, partitions)
+            yield log.Entry(partition, key, _encode(_message(draft, identified, verdict, payload)))
+
+
+@lru_cache(maxsize=16_384)  # a parcel's scans come close together, and base32 costs more than all else here
+def _address(parcel_key: bytes, partitions: int) -> tuple[int, bytes]:
+    """(partition, key of the message)"""
+    return partition_of(parcel_key, partitions), parcel_id(parcel_key).encode()
 
 
 def _message(draft: Draft, identified: Identified, verdict: Literal["accepted", "conflict"], payload: str) -> ScanEvent:

@@ -1,5 +1,6 @@
 """Feeds: who may push, how it signs, and which mode it is in."""
 
+import re
 import secrets
 import time
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from shared.db import LOST, Database, Read, Write
 from shared.keyring import Keyring, KeyringError
 from shared.problems import Problem, not_found
 
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,62}")
 OVERLAP_S = 24 * 3600  # a rotated secret stays good for a day: senders change over when they can
 FRESH_S = 1.0  # a change of another process is seen within this time
 SECRET_BYTES = 24
@@ -93,6 +95,8 @@ class FeedBook:
 
     async def find(self, name: str) -> tuple[Feed, tuple[bytes, ...]] | None:
         """(feed, living secrets), or None. While the database is lost, what was known last: the commit will say "later"."""
+        if not NAME.fullmatch(name):
+            return None
         known = self._known.get(name)
         if known and time.monotonic() - known[0] < FRESH_S:
             return known[1:]

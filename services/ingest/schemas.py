@@ -3,13 +3,14 @@
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from services.ingest.brands import FORMATS, NATIVE
+from services.ingest.feeds import NAME
 from shared.contracts.scan import BRANDS
 from shared.http import AsOf, Instant, SafeText
 
-FeedName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$", description="lower-case letters, digits and hyphens")]
+FeedName = Annotated[str, Field(pattern=f"^{NAME.pattern}$", description="lower-case letters, digits and hyphens")]
 Mode = Literal["sandbox", "live", "paused"]
 
 
@@ -27,15 +28,21 @@ class FeedCreate(Request):
     mode: Mode = "sandbox"
     silence_after_s: int = Field(7200, ge=60, le=30 * 86400)
 
-    @model_validator(mode="after")
-    def _consistent(self) -> "FeedCreate":
-        if self.format not in FORMATS:
-            raise ValueError(f"format is one of {', '.join(FORMATS)}")
-        if unknown := sorted(set(self.brands) - set(BRANDS)):
+    @field_validator("format")
+    @classmethod
+    def _spoken(cls, format_: str) -> str:
+        if format_ not in FORMATS:
+            raise ValueError(f"a format is one of {', '.join(FORMATS)}")
+        return format_
+
+    @field_validator("brands")
+    @classmethod
+    def _carriers(cls, brands: list[str]) -> list[str]:
+        if unknown := sorted(set(brands) - set(BRANDS)):
             raise ValueError(f"unknown brand {unknown[0][:32]!r}: brands are {', '.join(BRANDS)}")
-        if len(set(self.brands)) != len(self.brands):
+        if len(set(brands)) != len(brands):
             raise ValueError("a brand is named twice")
-        return self
+        return brands
 
 
 class FeedPatch(Request):

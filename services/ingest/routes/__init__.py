@@ -12,7 +12,7 @@ from shared.db import Read
 from shared.http import AsOf, read_body
 from shared.problems import Problem
 
-NOBODY = "\x00"  # no feed has this name: whoever is limited to an operator, a merchant or a township owns no feed
+NOBODY = ""  # no feed has this name: whoever is limited to an operator, a merchant or a township owns no feed
 
 
 def ingest(request: Request) -> Ingest:

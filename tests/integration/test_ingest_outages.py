@@ -1,0 +1,188 @@
+"""PostgreSQL away, a lost answer to COMMIT, a full backlog, a keyring of somebody else: "later" at once, nothing lost, nothing twice."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from deploy.embedded.installation import Dsns
+from services.ingest import health
+from services.ingest.api import build
+from services.ingest.brands import zto
+from services.ingest.migrate import migrate
+from shared import keyring
+from shared.db import Database
+from shared.keyring import KeyringError
+from tests.ingest_support import PARTITIONS, event, running
+
+MakeDatabase = Callable[[str], Awaitable[Dsns]]
+
+
+async def test_when_postgresql_is_away_senders_hear_later_at_once_and_nothing_is_lost(make_database: MakeDatabase, tmp_path: Path) -> None:
+    dsns = await make_database("ingest")
+    async with Gate(dsns.app) as gate, running(tmp_path, dsns, database_url=gate.dsn) as ingest:
+        secret = await ingest.feed("zto-out", "zto", ["zto"])
+        await ingest.feed("canon-out", "canonical", ["zto"])
+        assert (await ingest.push("zto-out", "zto", zto.SAMPLE, secret)).json()["status"] is True
+        assert (await ingest.scans("canon-out", event())).status_code == 200
+        gate.close_all()
+        for _ in range(3):
+            started = time.monotonic()
+            native = await ingest.push("zto-out", "zto", zto.SAMPLE | {"actionTime": "2023-07-14 10:00:00"}, secret)
+            canonical = await ingest.scans("canon-out", event(event_ref="out"))
+            assert time.monotonic() - started < 2
+            assert (native.status_code, native.json()["status"], native.headers["retry-after"]) == (503, False, "5")
+            assert (canonical.status_code, canonical.headers["retry-after"]) == (503, "5")
+        ready = await ingest.client.get("/readyz")
+        assert ready.status_code == 503
+        gate.open_again()
+        answers = [await _until_taken(lambda: ingest.scans("canon-out", event(event_ref="out"))) for _ in range(2)]
+        assert [a["items"][0]["verdict"] for a in answers] == ["accepted", "duplicate"]
+
+
+async def _until_taken(send: Callable[[], Awaitable[Any]]) -> Any:
+    for _ in range(50):
+        answer = await send()
+        if answer.status_code == 200:
+            return answer.json()
+        await asyncio.sleep(0.1)
+    raise AssertionError("still not taken")
+
+
+class Gate:
+    """A TCP door before PostgreSQL that a test can shut."""
+
+    def __init__(self, dsn: str) -> None:
+        self._credentials, _, rest = dsn.rpartition("@")
+        address, _, self._name = rest.partition("/")
+        self._host, _, port = address.partition(":")
+        self._port = int(port)
+        self._shut = False
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.answers_dropped = 0
+        self._drop_after: bytes | None = None
+
+    async def __aenter__(self) -> "Gate":
+        self._server = await asyncio.start_server(self._through, "127.0.0.1", 0)
+        self.dsn = f"{self._credentials}@127.0.0.1:{self._server.sockets[0].getsockname()[1]}/{self._name}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close_all()
+        self._server.close()
+
+    def close_all(self) -> None:
+        self._shut = True
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def open_again(self) -> None:
+        self._shut = False
+
+    def drop_the_answer_to(self, query: bytes) -> None:
+        """The next time a client sends `query`, PostgreSQL gets it and the client never hears."""
+        self._drop_after = query
+
+    async def _through(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._shut:
+            writer.transport.abort()
+            return
+        up_reader, up_writer = await asyncio.open_connection(self._host, self._port)
+        self._writers |= {writer, up_writer}
+        try:
+            await asyncio.gather(self._carry(reader, up_writer, writer), self._carry(up_reader, writer, None))
+        except OSError:
+            pass
+        finally:
+            writer.transport.abort()
+            up_writer.transport.abort()
+            self._writers -= {writer, up_writer}
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asker: asyncio.StreamWriter | None) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+            if asker and self._drop_after and self._drop_after in data:
+                self._drop_after = None
+                self.answers_dropped += 1
+                await asyncio.sleep(0.2)  # PostgreSQL commits
+                asker.transport.abort()
+                return
+        writer.transport.abort()
+
+
+async def test_after_a_lost_answer_to_commit_the_receipt_is_looked_up_and_nothing_runs_twice(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    dsns = await make_database("ingest")
+    async with Gate(dsns.app) as gate, running(tmp_path, dsns, database_url=gate.dsn) as ingest:
+        await ingest.feed("lost", "canonical", ["zto"])
+        await ingest.scans("lost", event(event_ref="before"))
+        gate.drop_the_answer_to(b"COMMIT;")
+        answer = await ingest.scans("lost", event(event_ref="during"))
+        assert gate.answers_dropped == 1
+        assert (answer.status_code, answer.json()["counts"]["accepted"]) == (200, 1)
+        looked = await ingest.client.get(f"/v1/receipts/{answer.json()['receipt_id']}", headers=ingest.bearer("auditor"))
+        assert looked.json() == answer.json()
+        assert (await ingest.scans("lost", event(event_ref="during"))).json()["counts"]["duplicate"] == 1
+        assert len(await ingest.log()) == 2
+
+
+async def test_beyond_the_backlog_senders_hear_later_until_the_relay_has_caught_up(make_database: MakeDatabase, tmp_path: Path) -> None:
+    async with running(tmp_path, await make_database("ingest"), backlog_events=1_000) as ingest:
+        await ingest.feed("many", "canonical", ["zto"])
+        for batch in range(2):
+            assert (await ingest.scans("many", *(event(event_ref=f"{batch}-{i}") for i in range(500)))).status_code == 200
+        for _ in range(40):
+            answer = await ingest.scans("many", event(event_ref="one more"))
+            if answer.status_code == 503:
+                break
+            await asyncio.sleep(0.1)
+        assert (answer.status_code, answer.json()["code"]) == (503, "log.backlog")
+        async with ingest.database.write() as tx:
+            await tx.execute("update log_relay r set next_position = h.next_position from log_head h where h.partition = r.partition")
+        assert (await _until_taken(lambda: ingest.scans("many", event(event_ref="again"))))["counts"]["accepted"] == 1
+
+
+async def test_when_a_shared_commit_fails_only_the_bad_push_fails(make_database: MakeDatabase, tmp_path: Path) -> None:
+    async with running(tmp_path, await make_database("ingest")) as ingest:
+        await ingest.feed("shared", "canonical", ["zto"])
+        owner = await asyncpg.connect(ingest.dsns.owner)
+        await owner.execute("alter table push add constraint never check (received <> 3) not valid")
+        answers = await asyncio.gather(
+            *(ingest.scans("shared", *(event(event_ref=f"{n}-{i}") for i in range(size))) for n, size in enumerate([1, 2, 3, 4, 5] * 3))
+        )
+        assert [a.status_code for a in answers] == [200, 200, 503, 200, 200] * 3
+        assert answers[2].json()["code"] == "database.failed"
+        await owner.close()
+        assert len(await ingest.log()) == 3 * (1 + 2 + 4 + 5)
+
+
+async def test_a_process_that_is_told_other_partitions_does_not_start(make_database: MakeDatabase, tmp_path: Path) -> None:
+    dsns = await make_database("ingest")
+    await asyncio.to_thread(migrate, dsns.owner, PARTITIONS)
+    database = await Database(dsns.app, max_size=1).open()
+    await health.check_installation(database, PARTITIONS)
+    for wrong in (PARTITIONS - 1, PARTITIONS + 1):
+        with pytest.raises(health.NotReady, match="TONGCUN_PARTITIONS"):
+            await health.check_installation(database, wrong)
+    await database.close()
+
+
+async def test_a_missing_or_foreign_keyring_refuses_to_start(make_database: MakeDatabase, tmp_path: Path) -> None:
+    dsns = await make_database("ingest")
+    async with running(tmp_path, dsns) as ingest:
+        await ingest.feed("keyed", "zto", ["zto"])
+        path = Path(ingest.settings.keyring)
+    path.rename(path.with_suffix(".away"))
+    with pytest.raises(KeyringError, match="restore it from its backup"):
+        build(ingest.settings)
+    keyring.create(path)
+    path.write_text(path.read_text().replace("key_1", "key_2"))
+    with pytest.raises(KeyringError, match="restore the keyring"):
+        async with build(ingest.settings).router.lifespan_context(build(ingest.settings)):
+            pass
