@@ -1,0 +1,101 @@
+"""`make bench`: every figure against a floor of the same run, as a table and in var/bench.json. A timing never fails anything."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from deploy.embedded.installation import create_database
+from deploy.embedded.runtime import embedded
+from services.ingest import migrate as ingest_migrate
+from tests.bench import ingest_accept, push_to_payout, subsidy_worker
+
+Figure = dict[str, Any]
+PARTITIONS = 8
+ROOT = Path(__file__).parents[2]
+WANTED = {
+    "subsidy.worker.spread": "ratio >= 0.10",
+    "ingest.accept": "ratio >= 0.25",
+    "push_to_payout.p99": "value <= 2",
+    "demo.wall": "value <= 60",
+}
+
+
+async def _worker(var: Path) -> list[Figure]:
+    async with embedded(var, _silent) as runtime:
+        dsns = await create_database(runtime.installation, "subsidy", "bench_subsidy")
+
+        async def reborn() -> str:
+            await runtime.broker.restart()
+            return runtime.broker.bootstrap
+
+        return await subsidy_worker.run(dsns.owner, dsns.app, reborn)
+
+
+async def _accept(var: Path) -> list[Figure]:
+    async with embedded(var, _silent) as runtime:
+        dsns = await create_database(runtime.installation, "ingest", "bench_ingest")
+        await asyncio.to_thread(ingest_migrate.migrate, dsns.owner, PARTITIONS)
+        directory = var / "bench"
+        directory.mkdir()
+        return await ingest_accept.run(directory, dsns, partitions=PARTITIONS)
+
+
+async def _demo(var: Path) -> list[Figure]:
+    started = time.perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "deploy.cli", "demo", cwd=ROOT, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TONGCUN_VAR": str(var)},
+        stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    if await process.wait():
+        raise RuntimeError("the demo failed: run ./tongcun demo")
+    return [{"name": "demo.wall", "value": round(time.perf_counter() - started, 1), "unit": "s", "floor": None, "ratio": None}]
+
+
+BENCHES: dict[str, Callable[[Path], Awaitable[list[Figure]]]] = {
+    "worker": _worker,
+    "accept": _accept,
+    "chain": push_to_payout.run,
+    "demo": _demo,
+}
+
+
+def _silent(_line: str) -> None: ...
+
+
+def run(arguments: Sequence[str], var: Path) -> int:
+    """`arguments`: which of BENCHES, all without. -> exit code."""
+    unknown = [a for a in arguments if a not in BENCHES]
+    if unknown:
+        print(f"no such bench: {unknown[0]}; one of {' '.join(BENCHES)}", file=sys.stderr)
+        return 2
+    figures: list[Figure] = []
+    for name in arguments or BENCHES:
+        directory = Path(tempfile.mkdtemp(prefix="tongcun-bench-"))
+        directory.chmod(0o755)  # PostgreSQL's user must reach its data
+        try:
+            found = asyncio.run(_one(name, directory))
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+        figures += found
+        for figure in found:
+            print(_line(figure), flush=True)
+    var.mkdir(parents=True, exist_ok=True)
+    (var / "bench.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    print(f"\n{var / 'bench.json'}")
+    return 0
+
+
+async def _one(name: str, directory: Path) -> list[Figure]:
+    return await BENCHES[name](directory / "var")
+
+
+def _line(f: Figure) -> str:
+    value, floor, ratio = (f"{f[k]:,}" if f[k] is not None else "–" for k in ("value", "floor", "ratio"))
+    return f"{f['name']:24} {value:>12} {f['unit']:9} floor {floor:>10}  ratio {ratio:>6}   {WANTED.get(f['name'], '')}"
