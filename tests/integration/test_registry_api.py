@@ -262,6 +262,25 @@ async def test_concurrent_edits_of_one_station_miss_nothing(registry: Registry) 
     assert found["version"] == 13
 
 
+async def test_of_two_claims_at_once_one_is_refused(registry: Registry) -> None:
+    operator, stations = await registry.operator(), [await registry.station() for _ in range(4)]
+    filed = filing_body(filer_id=operator, status="filed", receipt_no="R-once")
+    for path, body in (("aliases", alias("抢名")), ("filings", filed)):
+        calls = [registry.client.post(f"/v1/stations/{station}/{path}", json=body, headers=registry.token("admin")) for station in stations]
+        assert sorted(answer.status_code for answer in await asyncio.gather(*calls)) == [201, 409, 409, 409]
+
+
+async def test_a_closed_log_takes_nothing_until_an_operator_has_recovered_it(make_database: MakeDatabase) -> None:
+    async with running(make_database) as registry:
+        ahead = {"partition": 0, "next_position": 5, "chain": "00" * 32, "asks": 0}
+        report = await registry.call("PUT", "/v1/log/consumers/subsidy", {"positions": [ahead]}, role="service")
+        assert report["parted"] == [0]
+        headers = registry.token("admin")
+        answer = await registry.client.post("/v1/operators", json={"name": "迟", "effective_at": JUNE}, headers=headers)
+        assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "log.closed", "5")
+        assert (await registry.get("/v1/operators"))["items"] == []
+
+
 async def test_recorded_at_rises_even_when_the_clock_has_stepped_back(make_database: MakeDatabase) -> None:
     async with running(make_database) as registry:
         owner = await asyncpg.connect(registry.owner_dsn)

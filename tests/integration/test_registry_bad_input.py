@@ -47,9 +47,9 @@ async def revision(registry: Registry) -> int:
         ({"effective_at": "0001-01-01T00:00:00+08:00"}, "/effective_at"),
         ({"effective_at": "9999-12-31T23:59:59-12:00"}, "/effective_at"),
         ({"effective_at": 10**30}, "/effective_at"),
-        ({"aliases": [{"namespace": "zto"}]}, "/site_code"),
-        ({"aliases": [{"namespace": "zto", "site_name": "甲", "site_code": "A"}]}, "/site_code"),
-        ({"aliases": [{"namespace": "zto", "site_name": "甲", "valid_to": day(2, 1)}]}, "/valid_to"),
+        ({"aliases": [{"namespace": "zto"}]}, "/aliases/0/site_code"),
+        ({"aliases": [{"namespace": "zto", "site_name": "甲", "site_code": "A"}]}, "/aliases/0/site_code"),
+        ({"aliases": [{"namespace": "zto", "site_name": "甲", "valid_to": day(2, 1)}]}, "/aliases/0/valid_to"),
         ({"aliases": [{"namespace": "zto", "site_name": f"甲{i}"} for i in range(51)]}, "/aliases"),
     ],
 )

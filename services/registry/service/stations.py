@@ -1,5 +1,6 @@
 """Writes about operators, stations and their aliases. Each is one position of the log."""
 
+import dataclasses
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -7,11 +8,12 @@ from typing import Any
 from services.registry import repository, schemas
 from services.registry.domain import aliases
 from services.registry.domain import stations as rules
+from services.registry.domain.refusals import Invalid
 from services.registry.service import shown
 from services.registry.service.access import is_id, may_see, no_station, operator_limit
 from services.registry.service.recording import Recording, recording, site_term
 from shared.auth import Principal
-from shared.contracts.registry import Alias, Division, Operator, OperatorSegment, Station, StationSegment
+from shared.contracts.registry import Alias, Division, Level, Operator, OperatorSegment, Station, StationSegment
 from shared.db import Database
 from shared.http import AsOf
 from shared.problems import Problem, invalid, not_found
@@ -43,7 +45,7 @@ async def create_station(database: Database, principal: Principal, body: schemas
         id_ = f"stn_{draft.revision}"
         station = Station(version=0, station_id=id_, level=body.level, segments=(segment,), aliases=(), filings=())
         new = [_alias(given, f"als_{draft.revision}_{i}", body.effective_at) for i, given in enumerate(body.aliases, 1)]
-        return await _answer(draft, draft.put(await _with_aliases(draft, station, new)), body.effective_at)
+        return await _answer(draft, draft.put(await _with_aliases(draft, station, new, "/aliases/{}")), body.effective_at)
 
 
 async def change_station(database: Database, principal: Principal, station_id: str, body: schemas.StationChange) -> schemas.StationAnswer:
@@ -124,7 +126,7 @@ def _own_operator(principal: Principal, operator_id: str | None) -> None:
         )
 
 
-async def _township(draft: Recording, level: Any, code: str, moment: datetime) -> str | None:
+async def _township(draft: Recording, level: Level, code: str, moment: datetime) -> str | None:
     return rules.place(level, code, await repository.one(draft.tx, Division, code, draft.known), moment)
 
 
@@ -149,13 +151,20 @@ def _alias(given: schemas.InlineAlias, alias_id: str, effective_at: datetime) ->
     )
 
 
-async def _with_aliases(draft: Recording, station: Station, new: Sequence[Alias]) -> Station:
-    """The station with more aliases, checked against everybody who has ever claimed one of the sites."""
-    terms = [site_term(aliases.site_of(alias)) for alias in new]
+async def _with_aliases(draft: Recording, station: Station, new: Sequence[Alias], pointer: str = "") -> Station:
+    """The station with more aliases, checked against everybody who has ever claimed one of the sites. `pointer`: where they stand."""
+    terms = [site_term(_site(alias, pointer.format(i))) for i, alias in enumerate(new)]
     others = await repository.some(draft.tx, Station, await repository.traced(draft.tx, terms), draft.known) if terms else []
     for alias in new:
         station = aliases.claimed(station, alias, others)
     return station
+
+
+def _site(alias: Alias, pointer: str) -> bytes:
+    try:
+        return aliases.site_of(alias)
+    except Invalid as e:
+        raise dataclasses.replace(e, pointer=pointer + e.pointer) from None
 
 
 def _alias_answer(station_id: str, alias: Alias, as_of: AsOf) -> schemas.AliasAnswer:
