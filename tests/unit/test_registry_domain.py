@@ -27,6 +27,7 @@ from shared.contracts.registry import (
 )
 
 S = FilingStatus
+ROOT = Path(__file__).parents[2]
 
 
 def t(number: int) -> datetime:
@@ -97,7 +98,7 @@ def test_periods_overlap_where_they_share_a_moment(a: tuple[int, int | None], b:
 
 # filings
 def test_the_drawing_is_the_machine() -> None:
-    drawn = re.findall(r"^    (\S+) --> (\S+)$", Path("docs/registry-filings.md").read_text(encoding="utf-8"), re.MULTILINE)
+    drawn = re.findall(r"^    (\S+) --> (\S+)$", (ROOT / "docs/registry-filings.md").read_text(encoding="utf-8"), re.MULTILINE)
     begins, ends = {b for a, b in drawn if a == "[*]"}, {a for a, b in drawn if b == "[*]"}
     assert {(a, b) for a, b in drawn if "[*]" not in (a, b)} == {(a.value, b.value) for a, to in TRANSITIONS.items() for b in to}
     assert begins == {"draft"}
@@ -335,7 +336,7 @@ def test_people_read_the_place_and_not_its_committee(name: str, kind: str, short
 
 
 def test_the_county_of_every_division_is_yuanqu() -> None:
-    table = Path("services/registry/data/yuanqu_divisions.csv").read_text(encoding="utf-8")
+    table = (ROOT / "services/registry/data/yuanqu_divisions.csv").read_text(encoding="utf-8")
     codes = [d.code for d in divisions.read(table)]
     assert len(codes) == len(set(codes)) == 100
     assert {divisions.county_of(code) for code in codes} == {"140827000000"}
