@@ -13,7 +13,7 @@ from .page import DOWNLINK, Case, expected, read_page, shown
 
 PAGE = read_page(DOWNLINK)
 POLICIES = Policies(read_directory())
-every_case = pytest.mark.parametrize("case", PAGE.cases, ids=lambda c: f"{c.section.split('·')[-1].strip()}: {c.name}")
+every_case = pytest.mark.parametrize("case", PAGE.cases, ids=lambda c: "".join(x for x in f"{c.section}: {c.name}" if x.isascii()).strip())
 
 
 @every_case

@@ -1,6 +1,6 @@
 """What officials and villagers read: each outcome in both languages, from the trace that decided it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from string import Formatter
 
 import pytest
@@ -139,6 +139,14 @@ def test_the_same_scan_by_other_senders_corroborates() -> None:
     seen = traced("三方来源只付一次").seen
     assert [s.role for s in seen] == [Role.DECIDING, Role.CORROBORATING, Role.CORROBORATING]
     assert [s.corroborates for s in seen] == [None, seen[0].event.event_id, seen[0].event.event_id]
+
+
+def test_a_sender_that_repeats_itself_corroborates_nothing() -> None:
+    case = CASES["营业时付"]
+    (event,) = case.events
+    again = event._replace(event_id=b"again".rjust(16), scanned_at=event.scanned_at + timedelta(minutes=5))
+    seen = trace(case.brand, [event, again], PAGE.directory, POLICIES).seen
+    assert [s.role for s in seen] == [Role.DECIDING, Role.SUPPORTING]
 
 
 def test_retracted_voided_and_unread_scans_are_told_apart() -> None:

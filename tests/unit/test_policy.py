@@ -265,6 +265,12 @@ def test_a_policy_without_a_rate_for_the_case_holds() -> None:
     assert (decision.outcome, decision.reason_codes, decision.amount_fen) == (Outcome.HELD, ("policy.no_rate",), 0)
 
 
+def test_a_tier_of_the_other_scheme_is_no_rate_for_a_downlink_parcel() -> None:
+    facts = next(f for f in all_facts() if f.rural and f.operating_status == "open")
+    uplink = replace(POLICY, tiers=tuple(replace(t, scheme="uplink") for t in POLICY.tiers))
+    assert decide(uplink, facts).reason_codes == ("policy.no_rate",)
+
+
 def test_required_clauses_refuse_together_in_order() -> None:
     """What `yuanqu-2023-strict` will do: the same clauses, all required."""
     strict = replace(POLICY, clauses=tuple(replace(c, mode=Mode.REQUIRE) for c in POLICY.clauses))
