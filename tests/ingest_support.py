@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import os
+import socket
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,3 +102,48 @@ async def running(directory: Path, dsns: Dsns, like: Ingest | None = None, **mor
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://ingest") as client:
         yield Ingest(client, database, dsns, private, settings)
     await database.close()
+
+
+READY_S = 20
+
+
+@dataclass
+class Process:
+    """A real `python -m services.ingest.api`."""
+
+    url: str
+    private: str
+    settings: Settings
+    process: asyncio.subprocess.Process
+
+    def bearer(self, role: str, claim: tuple[str, str] | None = None) -> dict[str, str]:
+        return {"authorization": "Bearer " + auth.issue(self.private, subject="test", roles=[role], ttl_s=3600, claim=claim)}
+
+
+@contextlib.asynccontextmanager
+async def served(private: str, settings: Settings, failpoint: str | None = None) -> AsyncIterator[Process]:
+    """The API as its own process on a free port, ready. It may end by itself; what is left of it is stopped."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        settings = settings.model_copy(update={"port": free.getsockname()[1]})
+    variables = {f"TONGCUN_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
+    armed = {"TONGCUN_FAILPOINT": failpoint} if failpoint else {}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.ingest.api", env=os.environ | variables | armed)
+    try:
+        url = f"http://127.0.0.1:{settings.port}"
+        await _ready(url)
+        yield Process(url, private, settings, process)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def _ready(url: str) -> None:
+    async with httpx.AsyncClient() as client:
+        for _ in range(READY_S * 10):
+            with contextlib.suppress(httpx.TransportError):
+                if (await client.get(f"{url}/readyz")).status_code == 200:
+                    return
+            await asyncio.sleep(0.1)
+    raise TimeoutError(f"{url} is not ready after {READY_S} s")

@@ -6,14 +6,10 @@ be, since it shares the machine.
 """
 
 import asyncio
-import contextlib
-import os
 import random
 import re
-import socket
-import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +21,13 @@ import httpx
 import msgspec
 
 from deploy.embedded.installation import Dsns
-from services.ingest.settings import Settings
-from shared import auth, identity, keyring
+from shared import identity
+from tests.ingest_support import configured, served
 
 BATCH_EVENTS = 100
 DUPLICATES = 0.2
-SENDERS = 8  # connections that push at the same time
+SENDERS = 16  # connections that push at the same time
 FEED = "bench"
-READY_S = 20
 
 FLOOR_TABLE = "create table if not exists bench_identity (event_id uuid primary key, content bytea not null)"
 FLOOR_INSERT = """
@@ -108,46 +103,6 @@ async def floor(dsns: Dsns, pool_size: int, keys: Sequence[tuple[list[UUID], lis
     return len(keys) * BATCH_EVENTS / took_s
 
 
-@contextlib.asynccontextmanager
-async def api(directory: Path, dsns: Dsns, partitions: int) -> AsyncIterator[tuple[str, str, Settings]]:
-    """A real `python -m services.ingest.api`; -> (base URL, the issuer's private key, its settings)."""
-    private, jwks = auth.generate_keys()
-    (directory / "jwks.json").write_text(jwks)
-    keyring.create(directory / "keyring.json")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = Settings(
-        database_url=dsns.app,
-        kafka_bootstrap="127.0.0.1:9",
-        partitions=partitions,
-        jwks=str(directory / "jwks.json"),
-        keyring=str(directory / "keyring.json"),
-        port=port,
-        log_level="warning",
-        backlog_events=1_000_000_000,
-    )
-    variables = {f"TONGCUN_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.ingest.api", env=os.environ | variables)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        await _ready(url)
-        yield url, private, settings
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def _ready(url: str) -> None:
-    async with httpx.AsyncClient() as client:
-        for _ in range(READY_S * 10):
-            with contextlib.suppress(httpx.TransportError):
-                if (await client.get(f"{url}/readyz")).status_code == 200:
-                    return
-            await asyncio.sleep(0.1)
-    raise TimeoutError(f"{url} is not ready after {READY_S} s")
-
-
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
@@ -157,8 +112,7 @@ async def send(url: str, token: str, bodies: Sequence[bytes]) -> tuple[float, in
     accepted = 0
     address = urlsplit(url)
     head = (
-        f"POST /v1/scans HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
-        "Content-Length: %d\r\n\r\n"
+        f"POST /v1/scans HTTP/1.1\r\nHost: bench\r\nAuthorization: {token}\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     ).encode()
 
     async def sender() -> None:
@@ -184,15 +138,13 @@ async def send(url: str, token: str, bodies: Sequence[bytes]) -> tuple[float, in
 async def run(directory: Path, dsns: Dsns, *, partitions: int = 8, batches: int = 2_000) -> list[dict[str, Any]]:
     """The figure, for `make bench`. `dsns`: a migrated database of ingest; `directory`: an empty one for keys."""
     warm, measured = load(100, seed=1), load(batches)
-    async with api(directory, dsns, partitions) as (url, private, settings):
-        async with httpx.AsyncClient(base_url=url) as client:
-            admin = auth.issue(private, subject="bench", roles=["admin"], ttl_s=3600)
-            feed = {"feed": FEED, "format": "canonical", "brands": ["zto"], "mode": "live"}
-            made = await client.post("/v1/feeds", json=feed, headers={"authorization": f"Bearer {admin}"})
-            made.raise_for_status()
-        token = auth.issue(private, subject="bench", roles=["brand"], ttl_s=3600, claim=("feed", FEED))
-        await send(url, token, warm.bodies[:100])
+    private, settings = configured(directory, dsns, log_level="warning", backlog_events=1_000_000_000, partitions=partitions)
+    async with served(private, settings) as api, httpx.AsyncClient(base_url=api.url) as client:
+        feed = {"feed": FEED, "format": "canonical", "brands": ["zto"], "mode": "live"}
+        (await client.post("/v1/feeds", json=feed, headers=api.bearer("admin"))).raise_for_status()
+        token = api.bearer("brand", ("feed", FEED))["authorization"]
+        await send(api.url, token, warm.bodies)
         bare = await floor(dsns, settings.pool_size, measured.keys)
-        value, accepted = await send(url, token, measured.bodies)
+        value, accepted = await send(api.url, token, measured.bodies)
     assert accepted >= measured.fresh * 0.9, (accepted, measured.fresh)
     return [{"name": "ingest.accept", "value": round(value), "unit": "events/s", "floor": round(bare), "ratio": round(value / bare, 3)}]
