@@ -18,6 +18,7 @@ from services.subsidy.service.context import policies_of
 from services.subsidy.service.evidence import read_value
 from services.subsidy.service.registry_apply import RegistryBatches, read_change
 from shared import identity
+from shared.auth import issue
 from shared.calendar import SHANGHAI
 from shared.contracts.registry import TOPIC as REGISTRY_TOPIC
 from shared.contracts.registry import (
@@ -292,3 +293,7 @@ RESULT = ("outcome", "net_fen", "held_fen", "beneficiary_id", "station_id", "tow
 
 def result_of(a: Assessment) -> tuple[object, ...]:
     return a.outcome, a.net_fen, a.held_fen, a.beneficiary_id, a.station_id, a.township_code, a.service_date
+
+
+def bearer(private: str, role: str, claim: tuple[str, str] | None = None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {issue(private, subject='test', roles=[role], ttl_s=60, claim=claim)}"}

@@ -3,13 +3,16 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 
+from services.subsidy.api import build
 from services.subsidy.migrate import install
 from services.subsidy.service.policies import activate, read_policies
-from services.subsidy.settings import POLICIES
+from services.subsidy.settings import POLICIES, Settings
+from shared.auth import generate_keys
 from shared.db import Database
-from tests.integration.subsidy_books import PARTITIONS, Books, audit, county
+from tests.integration.subsidy_books import PARTITIONS, Books, audit, bearer, county
 
 RESET = """
 truncate evidence, site, parcel, assessment, decision, payout, live_payout, posting, rollup, hold, hold_release, batch, registry_snapshot,
@@ -44,3 +47,22 @@ async def books(subsidy_dsns: Any) -> AsyncIterator[Books]:
         await audit(made)
     finally:
         await database.close()
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """-> (private key of the issuer, path of the public key set)."""
+    private, public = generate_keys()
+    path = tmp_path_factory.mktemp("keys") / "jwks.json"
+    path.write_text(public)
+    return private, str(path)
+
+
+@pytest.fixture
+async def client(books: Books, subsidy_dsns: Any, keys: tuple[str, str]) -> AsyncIterator[httpx.AsyncClient]:
+    """The API over the same books, as the auditor."""
+    app = build(Settings(database_url=subsidy_dsns.app, kafka_bootstrap="unused:9092", jwks=keys[1]))
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://subsidy", headers=bearer(keys[0], "auditor")) as made:
+            yield made
