@@ -175,7 +175,9 @@ def create_app(
     max_body_bytes: int,
 ) -> FastAPI:
     """One service's API: its routers, and what every service answers (`/`, health, metrics, docs, problem details)."""
-    app = FastAPI(title=title, description=description, version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title=title, description=description, version="1", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     for router in routers:
         app.include_router(router)
     app.include_router(_common(service, title, checks))
