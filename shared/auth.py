@@ -19,6 +19,7 @@ AUDIENCE = "tongcun"
 ISSUER = "tongcun-local"
 CLAIMS = ("brand", "operator", "merchant", "township", "feed")  # a token carries at most one: whose rows it may see
 MAX_TOKEN_BYTES = 4096
+MAX_VERIFIED = 1024  # tokens whose signature need not be checked again: a sender shows the same one with every push
 
 READS = frozenset({
     "receipts:read", "feeds:read", "quarantine:read", "completeness:read", "log:read", "registry:read", "parcels:read", "payouts:read",
@@ -73,6 +74,7 @@ class Verifier:
 
     def __init__(self, jwks: str) -> None:
         self._keys: dict[str, jwt.PyJWK] = {}
+        self._verified: dict[str, tuple[int, Principal]] = {}  # token -> (exp, whose it is)
         self._client: jwt.PyJWKClient | None = None
         if jwks.startswith("https://"):
             self._client = jwt.PyJWKClient(jwks, timeout=5)
@@ -87,6 +89,9 @@ class Verifier:
 
     def verify(self, token: str) -> Principal:
         """Raises BadToken. Only EdDSA is taken: a token never chooses its algorithm."""
+        known = self._verified.get(token)
+        if known and time.time() < known[0]:
+            return known[1]
         if len(token) > MAX_TOKEN_BYTES:
             raise BadToken("too long")
         try:
@@ -98,7 +103,11 @@ class Verifier:
             payload = jwt.decode(token, key, algorithms=["EdDSA"], audience=AUDIENCE, options={"require": ["exp", "sub", "iss"]})
         except (jwt.PyJWTError, KeyError, TypeError, ValueError) as e:
             raise BadToken(e.__class__.__name__) from None
-        return _principal(payload)
+        principal = _principal(payload)
+        if len(self._verified) >= MAX_VERIFIED:
+            self._verified.clear()
+        self._verified[token] = int(payload["exp"]), principal
+        return principal
 
 
 def _principal(payload: dict[str, Any]) -> Principal:

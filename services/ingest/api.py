@@ -1,6 +1,7 @@
 """`python -m services.ingest.api`: where senders push and others look what became of it."""
 
 import contextlib
+import gc
 import sys
 from collections.abc import AsyncIterator
 
@@ -37,6 +38,7 @@ def build(settings: Settings) -> FastAPI:
             await feeds.refuse_foreign_keyring(read, keyring)
         app.state.service = service = Ingest(database, keyring, settings)
         await service.start()
+        _calm_collector()
         yield
         await service.close()
         await database.close()
@@ -52,6 +54,12 @@ def build(settings: Settings) -> FastAPI:
     )
     app.state.verifier = Verifier(settings.jwks)
     return app
+
+
+def _calm_collector() -> None:
+    """A push makes a thousand objects that die by reference count; looking for cycles among them took an eighth of the time."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from tests.ingest_support import configured, served
 
 BATCH_EVENTS = 100
 DUPLICATES = 0.2
-SENDERS = 16  # connections that push at the same time
+SENDERS = 32  # connections that push at the same time
 FEED = "bench"
 
 FLOOR_TABLE = "create table if not exists bench_identity (event_id uuid primary key, content bytea not null)"
