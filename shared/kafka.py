@@ -17,6 +17,7 @@ START_S = 15  # to connect, find the cluster and its topics
 STOP_S = 5  # a client that does not stop is abandoned: `stop()` may hang on a broker that was born again
 ANSWERS_S = 3  # a broker that takes longer to say hello counts as silent
 MAX_BATCH_BYTES = 1 << 20  # Kafka's own default limit of one batch
+MAX_REPLICAS = 3  # where there are as many brokers
 TOPIC_EXISTS = 36  # error code of CreateTopics
 
 PRODUCER: dict[str, Any] = {
@@ -86,7 +87,8 @@ async def ensure_topic(bootstrap: str, topic: str, partitions: int) -> None:
     """
     async with started(_admin(bootstrap), "close") as admin:
         async with asyncio.timeout(START_S):
-            answer = await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs={"retention.ms": "-1"})])
+            replicas = min(MAX_REPLICAS, len((await admin.describe_cluster())["brokers"]))
+            answer = await admin.create_topics([NewTopic(topic, partitions, replicas, topic_configs={"retention.ms": "-1"})])
             for error in answer.topic_errors:
                 if error[1] not in (0, TOPIC_EXISTS):
                     raise KafkaError(f"cannot create topic {topic}: error {error[1]}")

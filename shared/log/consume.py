@@ -237,7 +237,8 @@ class Consumer:
             patience.calm(now)  # repeats: what we want may follow
         metrics.SKIPPED.labels(self._topic).inc(len(got) - len(chosen))
         decode = self._decode or _undecoded
-        records = [Record(at, record.value, decode(record.value)) for at, record in enumerate(chosen, place.next_position)]
+        values = [record.value or b"" for record in chosen]
+        records = [Record(at, value, decode(value)) for at, value in enumerate(values, place.next_position)]
         return Fetched(records, Place(position, chain, offset, place.version), moved=offset != place.offset)
 
     async def _missing(

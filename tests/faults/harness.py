@@ -9,12 +9,11 @@ import os
 import secrets
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
@@ -24,21 +23,25 @@ from sqlalchemy.schema import CreateTable
 
 from deploy.embedded.broker import binary
 from deploy.embedded.installation import Dsns
-from shared.db import LOST, Database, Write
+from shared.db import Database, Write
 from shared.log import (
     READER_MUTABLE,
     WRITER_MUTABLE,
     Batch,
+    Consumer,
     Entry,
     Position,
+    Relay,
     Report,
     append,
     create_partitions,
     create_reader,
     heard,
     reader_tables,
+    unpublished,
     writer_tables,
 )
+from shared.log.consume import Apply
 from tests.conftest import MakeDatabase
 
 ROOT = Path(__file__).parents[2]
@@ -169,10 +172,40 @@ class Log:
     async def consumed(self) -> dict[int, int]:
         return {r[0]: r[1] for r in await self.reader.pool.fetch("select partition, next_position from consumed")}
 
+    async def heads(self) -> dict[int, int]:
+        return {r[0]: r[1] for r in await self.writer.pool.fetch("select partition, next_position from log_head")}
+
     async def behind(self) -> dict[int, tuple[int, int]]:
-        heads = await self.writer.pool.fetch("select partition, next_position from log_head")
+        heads = await self.heads()
         consumed = await self.consumed()
-        return {p: (consumed[p], at) for p, at in heads if consumed[p] != at}
+        return {p: (consumed[p], at) for p, at in heads.items() if consumed[p] != at}
+
+    def relay(self) -> Relay:
+        return Relay(self.writer, self.broker.bootstrap, self.topic)
+
+    def consumer(self, apply: Apply | None = None, **options: Any) -> Consumer:
+        """Of all partitions, with the report straight to the writer, unless the options say otherwise."""
+        settings: dict[str, Any] = {"report": self.report, "partitions": range(self.partitions), **options}
+        return Consumer(self.reader, self.broker.bootstrap, self.topic, apply or record_effect, **settings)
+
+    async def places(self) -> list[Position]:
+        rows = await self.reader.pool.fetch("select partition, next_position, encode(chain, 'hex'), asks from consumed order by 1")
+        return [Position(*row) for row in rows]
+
+    async def until_consumed(self, partition: int, position: int) -> None:
+        async with asyncio.timeout(15):
+            while (await self.consumed())[partition] < position:
+                await asyncio.sleep(0.02)
+
+    async def until_adopted(self) -> None:
+        async with asyncio.timeout(15):
+            while any(place.chain is None for place in await self.places()):
+                await asyncio.sleep(0.02)
+
+    async def until_published(self) -> None:
+        async with asyncio.timeout(15):
+            while await unpublished(self.writer.pool, self.topic):
+                await asyncio.sleep(0.02)
 
     async def verify(self) -> int:
         """Nothing lost, nothing doubled, nothing changed, in order, in numbered batches -> how many records."""
@@ -262,6 +295,12 @@ async def new_log(there: Databases, kafka: Broker, partitions: int = 2) -> Async
         await reader.close()
 
 
+async def until(condition: Callable[[], bool], within_s: float = 15) -> None:
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
 @contextlib.asynccontextmanager
 async def running(*runs: Callable[[asyncio.Event], Awaitable[None]]) -> AsyncIterator[asyncio.Event]:
     """Relays and consumers in this process, stopped at the end; a Stalled one fails the test."""
@@ -277,93 +316,3 @@ async def running(*runs: Callable[[asyncio.Event], Awaitable[None]]) -> AsyncIte
 
 async def _until(run: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
     await run(stop)
-
-
-class Process:
-    """A relay or a worker as its own process, to be killed and stopped; started again by the test."""
-
-    def __init__(self, role: str, log: Log, **env: str) -> None:
-        self.role, self._log, self._env = role, log, env
-        self.deaths = 0
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self, **env: str) -> "Process":
-        """`env` holds for this start only."""
-        settings = {
-            "TONGCUN_TEST_WRITER": self._log.writer.dsn,
-            "TONGCUN_TEST_READER": self._log.reader.dsn,
-            "TONGCUN_TEST_BROKER": self._log.broker.bootstrap,
-            "TONGCUN_TEST_TOPIC": self._log.topic,
-            "TONGCUN_TEST_PARTITIONS": str(self._log.partitions),
-        }
-        output = None if os.environ.get("TONGCUN_TEST_SHOW") else subprocess.DEVNULL
-        argv = [sys.executable, "-m", "tests.faults.runner", self.role]
-        environment = {**os.environ, **settings, **self._env, **env}
-        self._process = subprocess.Popen(argv, cwd=ROOT, env=environment, stdout=output, stderr=output)
-        return self
-
-    @property
-    def alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def stopped(self) -> bool:
-        """Whether it stands in SIGSTOP (Linux)."""
-        assert self._process is not None
-        return Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-
-    def signal(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        if self._process and self._process.poll() is None:
-            self._process.kill()
-        if self._process:
-            self._process.wait(10)
-
-    async def died(self, within_s: float) -> bool:
-        """Wait for it to die of its failpoint -> whether it did."""
-        until = time.monotonic() + within_s
-        while time.monotonic() < until:
-            if not self.alive:
-                self.deaths += 1
-                return True
-            await asyncio.sleep(0.02)
-        return False
-
-
-@contextlib.contextmanager
-def processes(*started: Process) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for one in started:
-            one.kill()
-
-
-@contextlib.asynccontextmanager
-async def writing(log: Log, *, every_s: float = 0.02, size: int = 10) -> AsyncIterator[list[int]]:
-    """Meanwhile append without end: `size` values every `every_s`, one transaction in ten rolled back. -> [how many were committed]"""
-    count = [0]
-
-    async def write() -> None:
-        while True:
-            values = [b"%d" % (count[0] + i) for i in range(size)]
-            with contextlib.suppress(*LOST):
-                async with log.writer.write() as tx:
-                    entries = [Entry(secrets.randbelow(log.partitions), b"key", v) for v in values]
-                    await append(log.writer, tx, log.topic, entries)
-                    if secrets.randbelow(10) == 0:
-                        raise TimeoutError("rolled back on purpose")
-                count[0] += size
-            await asyncio.sleep(every_s)
-
-    task = asyncio.create_task(write())
-    try:
-        yield count
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-        if not task.cancelled():
-            task.result()

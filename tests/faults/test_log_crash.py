@@ -1,14 +1,15 @@
-"""About twenty kills at commit boundaries, and the broker born again empty meanwhile: nothing lost, nothing doubled, order kept."""
+"""Two dozen kills at commit boundaries, and the broker born again empty meanwhile: nothing lost, nothing doubled, order kept."""
 
 import asyncio
 
 from shared import failpoints
 from tests.conftest import MakeDatabase
-from tests.faults.harness import Broker, Log, Process, broker, databases, new_log, processes, survived, writing
+from tests.faults.harness import Broker, Log, broker, databases, new_log, survived
+from tests.faults.processes import Process, processes, writing
 
 RELAY = [name for name in failpoints.NAMES if name.startswith("relay.")]
 WORKER = [name for name in failpoints.NAMES if name.startswith("worker.")]
-PASSES = (1, 4)  # at which pass of the failpoint it strikes: the first after a start, and one in full flow
+PASSES = (1, 2, 5)  # at which pass of the failpoint it strikes: the first after a start, and in full flow
 REBIRTHS = 3
 
 

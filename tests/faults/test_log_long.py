@@ -4,45 +4,21 @@ import asyncio
 import contextlib
 import random
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from shared import failpoints
 from shared.log import Closed
-from tests.conftest import MakeDatabase
-from tests.faults.harness import (
-    FIGURES,
-    WRITER_TABLES,
-    Broker,
-    Log,
-    Process,
-    as_owner,
-    broker,
-    databases,
-    new_log,
-    processes,
-    survived,
-    writing,
-)
+from tests.faults.harness import FIGURES, WRITER_TABLES, Log, as_owner, survived
+from tests.faults.processes import Process, processes, writing
 
+pytest_plugins = ("tests.faults.log_fixtures",)
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 KILLS = 50
 DRAIN_S = 60
-
-
-@pytest.fixture
-def kafka() -> Iterator[Broker]:
-    with broker() as one:
-        yield one
-
-
-@pytest.fixture
-async def log(make_database: MakeDatabase, kafka: Broker) -> AsyncIterator[Log]:
-    async with new_log(await databases(make_database), kafka, partitions=4) as one:
-        yield one
 
 
 async def proven(log: Log, what: str, faults: int, within_s: float = DRAIN_S) -> None:
@@ -123,7 +99,11 @@ async def test_a_process_stopped_inside_a_copy_is_got_rid_of(log: Log, role: str
                 while not zombie.stopped:
                     await asyncio.sleep(0.05)
             worker.start()
+            at = await log.heads()
             await asyncio.sleep(12)
+            heads, consumed = await log.heads(), await log.consumed()
+            assert all(heads[p] > at[p] for p in at), f"appending stood still: {at} -> {heads}"
+            assert all(consumed[p] >= at[p] for p in at), f"consuming stood still: {at}, {consumed}"
             zombie.signal(signal.SIGCONT)
             await asyncio.sleep(2)
             zombie.kill()
