@@ -1,6 +1,5 @@
 """The registry's API over real PostgreSQL, for its tests: one call per thing that a client does."""
 
-import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator
@@ -11,7 +10,7 @@ from typing import Any
 import httpx
 
 from services.registry import api
-from services.registry.migrate import migrate
+from services.registry.migrate import install
 from services.registry.settings import Settings
 from shared.auth import generate_keys, issue
 from shared.db import Database
@@ -82,7 +81,7 @@ def filing_body(**fields: Any) -> dict[str, Any]:
 async def running(make_database: MakeDatabase) -> AsyncIterator[Registry]:
     """A migrated, empty registry of its own, and a client of its API."""
     dsns = await make_database("registry")
-    await asyncio.to_thread(migrate, dsns.owner)
+    await install(dsns.owner)
     private_pem, jwks = generate_keys()
     with tempfile.TemporaryDirectory() as directory:
         keys = Path(directory) / "jwks.json"

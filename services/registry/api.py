@@ -1,17 +1,15 @@
 """`python -m services.registry.api`: the registry's HTTP API."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-import uvicorn
 from fastapi import FastAPI
 
-from services.registry import health
+from services.registry.health import check_installation
 from services.registry.routes import divisions, filings, log, operators, standing, stations
 from services.registry.schemas import MAX_BODY_BYTES
 from services.registry.settings import Settings
-from services.registry.starting import listen, look_at, one_line
+from shared import process
 from shared.auth import Verifier
 from shared.db import Database
 from shared.http import create_app
@@ -22,7 +20,6 @@ TITLE = "Tongcun registry 通村登记"
 DESCRIPTION = (
     "Stations, aliases and filings 站点、别名与末端备案, as they were and as they were known; each write is a position of the log."
 )
-DRAIN_S = 10  # for requests under way when the process is told to stop
 ROUTERS = (divisions.router, operators.router, stations.router, filings.router, standing.router, log.router)
 
 
@@ -42,28 +39,20 @@ def build(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         routers=ROUTERS,
-        checks={"database": lambda: health.check_migrations(database)},
+        checks={"database": lambda: check_installation(database)},
         max_body_bytes=MAX_BODY_BYTES,
     )
     app.state.verifier = Verifier(settings.jwks)
     return app
 
 
-async def serve(settings: Settings) -> None:
-    """Until a signal; requests under way are answered first."""
-    app = build(settings)
-    await look_at(settings.database_url)
-    listening = listen(settings.host, settings.port)
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_S)
-    await uvicorn.Server(config).serve(sockets=[listening])
-
-
-def main() -> None:
+async def main() -> None:
     settings = load(Settings)
     configure("registry-api", settings.log_level)
-    with one_line():
-        asyncio.run(serve(settings))
+    app = build(settings)
+    await process.first(settings.database_url, check_installation)
+    await process.serve(app, settings)
 
 
 if __name__ == "__main__":
-    main()
+    process.run(main)

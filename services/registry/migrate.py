@@ -2,16 +2,12 @@
 
 import asyncio
 from importlib.resources import files
-from pathlib import Path
-
-from alembic import command
-from alembic.config import Config
 
 from services.registry import repository
 from services.registry.domain import divisions
 from services.registry.service.recording import recording
 from services.registry.settings import MigrateSettings
-from services.registry.starting import one_line
+from shared import migrations, process
 from shared.contracts.registry import PARTITION, TOPIC
 from shared.db import Database
 from shared.log import create_partitions
@@ -19,14 +15,6 @@ from shared.settings import load
 
 SYSTEM = "system"
 SOURCE = "国家统计局 统计用区划代码, edition 2023"
-
-
-def config(dsn: str) -> Config:
-    """Alembic's configuration, without an ini file: the only setting is where to find what."""
-    alembic = Config()
-    alembic.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    alembic.attributes["dsn"] = dsn
-    return alembic
 
 
 async def set_up(dsn: str) -> None:
@@ -48,11 +36,15 @@ async def load_divisions(database: Database) -> None:
             draft.put(division)
 
 
-def migrate(dsn: str) -> None:
-    command.upgrade(config(dsn), "head")
-    asyncio.run(set_up(dsn))
+async def install(dsn: str) -> None:
+    """`dsn`: the owner's."""
+    await asyncio.to_thread(migrations.upgrade, "registry", dsn)
+    await set_up(dsn)
+
+
+async def main() -> None:
+    await install(load(MigrateSettings).owner_database_url)
 
 
 if __name__ == "__main__":
-    with one_line():
-        migrate(load(MigrateSettings).owner_database_url)
+    process.run(main)

@@ -9,10 +9,11 @@ import asyncpg
 import pytest
 from alembic import command
 
-from services.registry import health
-from services.registry.migrate import config, migrate
+from services.registry.health import check_installation
+from services.registry.migrate import install
 from shared.contracts.registry import Station, decode_change
 from shared.log.chain import extend
+from shared.migrations import config
 from tests.conftest import MakeDatabase
 from tests.registry_api import COMMUNITY, JUNE, OTHER_VILLAGE, TOWN, VILLAGE, Registry, day, filing_body, running, station_body
 
@@ -28,14 +29,14 @@ def alias(name: str, valid_from: str = day(3, 1), **fields: object) -> dict[str,
 
 
 async def test_models_and_migrations_agree(registry: Registry) -> None:
-    await asyncio.to_thread(command.check, config(registry.owner_dsn))
+    await asyncio.to_thread(command.check, config("registry", registry.owner_dsn))
 
 
 async def test_migrating_twice_changes_nothing(registry: Registry) -> None:
     before = await registry.get("/v1/divisions", limit=1, valid_at=JUNE)
-    await asyncio.to_thread(migrate, registry.owner_dsn)
+    await install(registry.owner_dsn)
     assert await registry.get("/v1/divisions", limit=1, valid_at=JUNE) == before
-    await health.check_migrations(registry.database)
+    await check_installation(registry.database)
 
 
 @pytest.mark.parametrize(("table", "column"), [("revision", "actor"), ("snapshot", "document"), ("trace", "term"), ("log", "value")])

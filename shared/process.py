@@ -1,0 +1,155 @@
+"""How a process of ours starts, serves and ends: what is in the way is one line on standard error, never a traceback."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Protocol
+
+import asyncpg
+import structlog
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
+
+from shared import kafka, migrations
+from shared.auth import BadToken
+from shared.db import LOST, Database
+from shared.http import Check, create_app
+from shared.keyring import KeyringError
+from shared.log import PartitionMismatch, Stalled
+from shared.settings import ServiceSettings, SettingsError
+
+log = structlog.get_logger(__name__)
+
+DRAIN_S = 10  # for requests under way when the process is told to stop
+AGAIN, MISTAKE = 1, 2  # exit codes: what a restart may mend, and what it does not
+NO_DATABASE: tuple[type[Exception], ...] = (*LOST, asyncpg.PostgresError, SQLAlchemyError)
+SCHEMA_VERSION = "select version_num from alembic_version"
+
+
+class CannotRun(Exception):
+    """One line for the operator: what is in the way, and what to do. Also the sentence that /readyz shows."""
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """The whole life of a process -> SystemExit. A stalled worker ends with AGAIN, so that its supervisor starts it anew."""
+    try:
+        uvloop.run(main())
+    except* (CannotRun, SettingsError, KeyringError, BadToken, PartitionMismatch) as group:
+        _exit(MISTAKE, str(_first(group)))
+    except* Stalled as group:
+        log.error("worker.stalled", reason=str(_first(group)))
+        raise SystemExit(AGAIN) from None
+    except* NO_DATABASE as group:
+        fault = _first(group)
+        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+        _exit(AGAIN, f"PostgreSQL does not take us ({reason}): is it running, and is its address in TONGCUN_DATABASE_URL right?")
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    fault: BaseException = group
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    return fault
+
+
+def _exit(code: int, line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    raise SystemExit(code) from None
+
+
+def stop_on_signal() -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def first(dsn: str, check: Callable[[Database], Awaitable[None]]) -> None:
+    """Before serving: what a check of the database says is then one line, and not a failed start of the application."""
+    database = await Database(dsn, max_size=1).open()
+    try:
+        await check(database)
+    finally:
+        await database.close()
+
+
+async def serve(app: FastAPI, settings: ServiceSettings) -> None:
+    """The API until a signal; requests under way are answered first."""
+    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_S)
+    server = uvicorn.Server(config)
+    await server.serve(sockets=[_listen(settings.host, settings.port)])
+    if not server.started:
+        raise CannotRun("the application did not start: see the lines above")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bound here, since uvicorn would end without saying why."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as e:
+        listening.close()
+        raise CannotRun(f"cannot listen on {host}:{port} ({e.strerror}): stop what holds it or choose another TONGCUN_PORT") from None
+    return listening
+
+
+@contextlib.asynccontextmanager
+async def health(service: str, settings: ServiceSettings, checks: Mapping[str, Check]) -> AsyncIterator[None]:
+    """Beside a worker: health and metrics on its `port`, where one is set. Signals stay the worker's."""
+    if not settings.port:
+        yield
+        return
+    app = create_app(
+        service=service, title=f"Tongcun {service}", description="Health and metrics of a worker.", lifespan=_nothing, routers=(),
+        checks=checks, max_body_bytes=1024,
+    )  # fmt: skip
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False))
+    serving = asyncio.create_task(server._serve([_listen(settings.host, settings.port)]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@contextlib.asynccontextmanager
+async def _nothing(_app: FastAPI) -> AsyncIterator[None]:
+    yield
+
+
+async def check_schema(database: Database, service: str) -> None:
+    """The database answers, and its schema is this code's."""
+    try:
+        async with database.read() as read:
+            version = await read.fetchval(SCHEMA_VERSION)
+    except asyncpg.UndefinedTableError:
+        version = None
+    if version != (needed := migrations.head(service)):
+        raise CannotRun(f"the schema is at {version}, this code needs {needed}: run python -m services.{service}.migrate")
+
+
+async def check_broker(bootstrap: str) -> None:
+    if not await kafka.answers(bootstrap):
+        raise CannotRun(f"the broker at {bootstrap} does not answer; what was taken is kept, and published when it does")
+
+
+class Moving(Protocol):
+    """A relay or a consumer: not healthy when there is something to do, the broker answers and nothing moves."""
+
+    @property
+    def healthy(self) -> bool: ...
+
+
+def moving(*work: Moving) -> Check:
+    async def check() -> None:
+        if not all(w.healthy for w in work):
+            raise CannotRun("nothing moves though the broker answers: the process starts anew")
+
+    return check
