@@ -13,7 +13,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import httpx
 import typer
 
@@ -30,6 +29,11 @@ from shared.keyring import KeyringError
 
 FAILED, MISUSED, UNKNOWN, INTERRUPTED = 1, 2, 70, 130  # exit codes
 MAX_TOKEN_DAYS = 366
+
+
+class Misused(Exception):
+    """An option that says something impossible; one line."""
+
 
 app = typer.Typer(
     help="通村 Tongcun: rural parcels into subsidy lines, exact to the fen. 农村寄递物流补贴，精确到分。",
@@ -192,10 +196,10 @@ def token(
 ) -> None:
     """签发令牌 · issue a token with the local key"""
     if role not in ROLES:
-        raise click.UsageError(f"--role {role}: 没有这个角色 · no such role; one of {' '.join(ROLES)}")
+        raise Misused(f"--role {role}: 没有这个角色 · no such role; one of {' '.join(ROLES)}")
     kind, equals, value = (claim or "").partition("=")
     if claim and (kind not in CLAIMS or not equals or not value):
-        raise click.UsageError(f"--claim {claim}: write kind=value, kind one of {' '.join(CLAIMS)} / 写作 kind=value")
+        raise Misused(f"--claim {claim}: write kind=value, kind one of {' '.join(CLAIMS)} / 写作 kind=value")
     say(
         access().token(
             role, subject=f"local-{role}", ttl_s=int(timedelta(days=days).total_seconds()), claim=(kind, value) if claim else None
@@ -276,9 +280,9 @@ def consumer_remove(name: str, service: Annotated[str, typer.Option(help="ingest
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(context: typer.Context) -> None:
     """打印性能数字与同次测得的下限 · figures against floors of the same run"""
-    from tests.bench import main  # a developer's verb: its packages come with the development lock
+    from tests.bench import main as benches  # a developer's verb: its packages come with the development lock
 
-    raise typer.Exit(main.run(context.args, var_directory()))
+    raise typer.Exit(benches.run(context.args, var_directory()))
 
 
 def _check_partitions(text: str) -> None:
@@ -286,7 +290,7 @@ def _check_partitions(text: str) -> None:
         if parse_partitions(text)[-1] >= PARTITIONS:
             raise ValueError(f"there are {PARTITIONS} partitions, 0 to {PARTITIONS - 1} / 共 {PARTITIONS} 个分区")
     except ValueError as error:
-        raise click.UsageError(f"--partitions {text}: {error}") from None
+        raise Misused(f"--partitions {text}: {error}") from None
 
 
 # The one place where errors become lines
@@ -297,10 +301,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code = app(args=arguments, prog_name="tongcun", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _fail("已中断 · interrupted", INTERRUPTED)
-    except click.ClickException as error:
-        return _fail(error.format_message(), MISUSED)
+    except typer.TyperException as error:  # an unknown verb, a missing option
+        return _fail(" ".join(getattr(error, "format_message", error.__str__)().split()), MISUSED)
+    except Misused as error:
+        return _fail(str(error), MISUSED)
     except (CannotStart, Refused, KeyringError) as error:
         return _fail(str(error), FAILED)
     except OSError as error:

@@ -36,7 +36,7 @@ class Mix:
     picked_up: int = 750  # of delivered parcels: the villager's pick-up is told
 
 
-FULL = Mix({ZTO: 450, KUAIDI100: 1330, GONGPEI: 1170})
+FULL = Mix({ZTO: 300, KUAIDI100: 950, GONGPEI: 1750})  # the county's scanners are the richest source of downlink parcels
 CAST = [  # parcels with a story: story, sender, how many
     ("returned", ZTO, 6),
     ("returned_late", ZTO, 6),

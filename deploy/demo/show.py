@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 PLAIN_WIDTH = 132  # columns where there is no terminal to ask
+ROOMY = 110
 PLAIN_STEPS = 4  # lines of progress where there is no terminal
 
 
@@ -36,16 +37,17 @@ class Show:
 
     def text(self, text: str) -> None:
         """A paragraph, indented."""
-        self.console.print(Padding(text.replace("[", "\\["), (0, 0, 0, 4)))
+        self.console.print(Padding(text.replace("[", "\\["), (0, 0, 0, 4), expand=False))
 
     def table(self, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[object]], words: int = 1) -> None:
         """`columns`: (Chinese, English). The first `words` of them are text, the others numbers, aligned to the right."""
-        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        whole = words < len(columns) and self.console.width >= ROOMY  # names beside numbers are not broken where there is room
         for i, (zh, en) in enumerate(columns):
-            table.add_column(f"{zh}\n{en}".strip(), justify="left" if i < words else "right", no_wrap=i >= words, overflow="fold")
+            table.add_column(f"{zh}\n{en}".strip(), justify="left" if i < words else "right", no_wrap=whole or i >= words, overflow="fold")
         for row in rows:
             table.add_row(*(str(cell).replace("[", "\\[") for cell in row))
-        self.console.print(Padding(table, (0, 0, 0, 4)))
+        self.console.print(Padding(table, (0, 0, 0, 4), expand=False))
 
     @contextmanager
     def progress(self, zh: str, en: str, total: int) -> Iterator[Counting]:
