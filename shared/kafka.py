@@ -80,22 +80,27 @@ def _admin(bootstrap: str) -> AIOKafkaAdminClient:
 
 
 async def ensure_topic(bootstrap: str, topic: str, partitions: int) -> None:
-    """Create the topic, or find it with enough partitions.
+    """Find the topic with enough partitions, or create it.
 
     Before any client of it: the embedded broker takes records for a topic that does not exist, and Kafka may make one with a single
-    partition.
+    partition. To ask for all topics makes none, and needs no right to create where the topic is there.
     """
-    async with started(_admin(bootstrap), "close") as admin:
-        async with asyncio.timeout(START_S):
+    async with started(_admin(bootstrap), "close") as admin, asyncio.timeout(START_S):
+        there = await _partitions(admin, topic)
+        if there == 0:
             replicas = min(MAX_REPLICAS, len((await admin.describe_cluster())["brokers"]))
             answer = await admin.create_topics([NewTopic(topic, partitions, replicas, topic_configs={"retention.ms": "-1"})])
             for error in answer.topic_errors:
                 if error[1] not in (0, TOPIC_EXISTS):
                     raise KafkaError(f"cannot create topic {topic}: error {error[1]}")
-            found = await admin.describe_topics([topic])
-        there = len(found[0]["partitions"]) if found else 0
-        if there < partitions:
-            raise TopicMismatch(f"topic {topic} has {there} partitions, the log {partitions}: recreate the topic, the log fills it again")
+            return
+    if there < partitions:
+        raise TopicMismatch(f"topic {topic} has {there} partitions, the log {partitions}: recreate the topic, the log fills it again")
+
+
+async def _partitions(admin: AIOKafkaAdminClient, topic: str) -> int:
+    """0: there is no such topic."""
+    return next((len(found["partitions"]) for found in await admin.describe_topics() if found["topic"] == topic), 0)
 
 
 async def answers(bootstrap: str) -> bool:
