@@ -9,7 +9,7 @@ from base64 import b32encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import msgspec
@@ -69,9 +69,9 @@ class Draft:
     items: Sequence[Identified | Unreadable]
     unreadable: Literal["quarantined", "rejected"]
 
-    @property
-    def readable(self) -> Iterator[Identified]:
-        return (item for item in self.items if isinstance(item, Identified))
+    @cached_property
+    def readable(self) -> list[Identified]:
+        return [item for item in self.items if isinstance(item, Identified)]
 
 
 def new_receipt_id() -> str:

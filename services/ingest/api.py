@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,7 +14,7 @@ from services.ingest.routes import log, pushes, receipts
 from services.ingest.service import Ingest
 from services.ingest.settings import Settings
 from shared.auth import Verifier
-from shared.db import Database
+from shared.db import LOST, Database
 from shared.http import create_app
 from shared.keyring import Keyring, KeyringError
 from shared.settings import load
@@ -28,20 +28,28 @@ MAX_REQUEST_BYTES = 4 << 20  # up to here a body that is too large gets its send
 def build(settings: Settings) -> FastAPI:
     """The one place where the API's objects are made. Raises KeyringError."""
     database = Database(settings.database_url, max_size=settings.pool_size, application_name="ingest-api")
+    reader = Database(settings.database_url, max_size=settings.read_pool_size, application_name="ingest-api-read")
     keyring = Keyring.load(settings.keyring)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await database.open()
-        await health.check_installation(database, settings.partitions)
-        async with database.read() as read:
-            await feeds.refuse_foreign_keyring(read, keyring)
-        app.state.service = service = Ingest(database, keyring, settings)
+        with _one_line():
+            await database.open()
+            await reader.open()
+            await health.check_installation(database, settings.partitions)
+            async with database.read() as read:
+                await feeds.refuse_foreign_keyring(read, keyring)
+        app.state.service = service = Ingest(database, reader, keyring, settings)
         await service.start()
         _calm_collector()
         yield
         await service.close()
+        await reader.close()
         await database.close()
+
+    async def committing() -> None:
+        if not app.state.service.committer.alive:
+            raise health.NotReady("nobody commits pushes any more: start the process anew")
 
     app = create_app(
         service="ingest",
@@ -49,11 +57,24 @@ def build(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         routers=(pushes.router, receipts.router, feed_routes.router, log.router),
-        checks={"database": lambda: health.check_installation(database, settings.partitions)},
+        checks={"database": lambda: health.check_installation(database, settings.partitions), "committer": committing},
         max_body_bytes=MAX_REQUEST_BYTES,
     )
     app.state.verifier = Verifier(settings.jwks)
     return app
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """Why the process does not start, for whoever reads the terminal; the server then ends it."""
+    try:
+        yield
+    except (health.NotReady, KeyringError) as e:
+        sys.stderr.write(f"{e}\n")
+        raise
+    except LOST as e:
+        sys.stderr.write(f"PostgreSQL does not answer ({type(e).__name__}): check TONGCUN_DATABASE_URL and that the server runs\n")
+        raise
 
 
 def _calm_collector() -> None:

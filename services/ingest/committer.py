@@ -29,6 +29,8 @@ MAX_WAITING = 1_024  # pushes: bodies in memory are bounded, the next one is tol
 BREAK_S = 1.0  # after the database was lost: answer "later" at once, instead of letting everybody find out
 DRAIN_S = 10
 
+NOT_FOUND_OUT: tuple[type[BaseException], ...] = (*LOST, asyncpg.PostgresError)
+
 _decode_items = msgspec.json.Decoder(list[ReceiptItem]).decode
 
 
@@ -75,6 +77,11 @@ class Committer:
         _, late = await asyncio.wait(self._tasks, timeout=DRAIN_S)
         for task in late:
             task.cancel()
+
+    @property
+    def alive(self) -> bool:
+        """Whether every committer is at work; one that has ended met an error that nobody foresaw."""
+        return bool(self._tasks) and not any(task.done() for task in self._tasks)
 
     async def commit(self, draft: Draft) -> Receipt:
         """Raises Later when nothing was stored."""
@@ -148,7 +155,7 @@ class Committer:
         try:
             async with self._database.read() as read:
                 found = await repository.stored(read, [w.draft.receipt_id for w in batch])
-        except LOST:
+        except NOT_FOUND_OUT:
             self._broken_until = time.monotonic() + BREAK_S
             found = {}
         for waiting in batch:

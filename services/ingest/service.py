@@ -50,10 +50,10 @@ class Answer:
 
 
 class Ingest:
-    """One process's ingest. Made by the API's lifespan."""
+    """One process's ingest. Made by the API's lifespan. `database` takes pushes and changes, `reader` answers everybody else."""
 
-    def __init__(self, database: Database, keyring: Keyring, settings: Settings) -> None:
-        self.database, self.keyring = database, keyring
+    def __init__(self, database: Database, reader: Database, keyring: Keyring, settings: Settings) -> None:
+        self.database, self.reader, self.keyring = database, reader, keyring
         self.feeds = FeedBook(database, keyring)
         self.committer = Committer(database, settings.partitions)
         self._limit_events = settings.backlog_events

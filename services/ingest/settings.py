@@ -16,7 +16,10 @@ class Settings(ServiceSettings):
     backlog_events: int = Field(
         2_000_000, ge=1_000, description="events acknowledged and not yet in Kafka beyond which pushes get the retry answer"
     )
-    pool_size: int = Field(4, ge=2, le=64, description="connections to PostgreSQL")
+    pool_size: int = Field(4, ge=2, le=64, description="connections to PostgreSQL for taking pushes")
+    read_pool_size: int = Field(
+        4, ge=1, le=64, description="connections to PostgreSQL for everybody else: a reader never holds up a sender"
+    )
 
 
 class MigrateSettings(BaseModel):

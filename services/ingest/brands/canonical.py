@@ -75,13 +75,13 @@ _decode_event = msgspec.json.Decoder(Event).decode
 _WHERE = re.compile(r" - at `\$([a-z_.]+)`\Z")
 _MISSING = re.compile(r"missing required field `([a-z_]+)`")
 _PLAIN_LENGTH = len("2023-07-14T09:12:03+08:00")
-# Without an escape and without a bidirectional mark (U+200E …, U+2066 …, C1) no string of the body can hold a control character.
-_SUSPICIOUS = re.compile(rb"\\|\x7f|\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
+# Without an escape, and without the first bytes of C1 and of the bidirectional marks, no string of a body holds a control character.
+_SUSPICIOUS = (b"\\", b"\x7f", b"\xc2", b"\xe2\x80", b"\xe2\x81")
 
 
 def parse(push: RawPush, document: bytes) -> list[Item | Unreadable]:
     """The items of `document` (the push's body, inflated) in order. Raises Unparseable when it cannot be read as a whole."""
-    suspicious = _SUSPICIOUS.search(document) is not None
+    suspicious = any(mark in document for mark in _SUSPICIOUS)
     try:
         events: list[Event] | None = _decode_batch(document).events
     except (msgspec.ValidationError, RecursionError):

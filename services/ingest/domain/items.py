@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 import msgspec
 
@@ -67,7 +66,7 @@ class Flaw(Exception):
         self.code, self.pointer = code, pointer
 
 
-class Identified(NamedTuple):
+class Identified(msgspec.Struct, frozen=True, gc=False):
     """An item with the keys that every service and auditor computes alike; `event_text` is the UUID of `event_id`."""
 
     item: Item

@@ -28,7 +28,7 @@ async def create(request: Request, body: schemas.FeedCreate) -> Response:
 @router.get("/v1/feeds", response_model=schemas.Feeds, responses=problems(422), dependencies=[requires("feeds:read")])
 async def list_feeds(request: Request, limit: Limit = DEFAULT_LIMIT, cursor: CursorParam = None) -> Response:
     """All feeds by name."""
-    async with ingest(request).database.read() as read:
+    async with ingest(request).reader.read() as read:
         rows = await repository.feeds(read, _after(cursor), limit + 1)
         now = await as_of(read)
     items = [schemas.Feed.of(feeds.of_row(row)) for row in rows[:limit]]
@@ -48,7 +48,7 @@ def _after(cursor: str | None) -> str:
 @router.get("/v1/feeds/{feed}", response_model=schemas.FeedView, responses=problems(404), dependencies=[requires("feeds:read")])
 async def get(request: Request, feed: schemas.FeedName) -> Response:
     """One feed; its secrets are never shown again."""
-    async with ingest(request).database.read() as read:
+    async with ingest(request).reader.read() as read:
         return reply(request, schemas.FeedView.of(await feeds.get(read, feed), as_of=await as_of(read)))
 
 

@@ -30,7 +30,7 @@ async def report(request: Request, name: Consumer) -> Response:
 @router.get("/v1/log/consumers", response_model=schemas.LogConsumers, responses=problems(), dependencies=[requires("log:read")])
 async def consumers(request: Request) -> Response:
     """Each consumer's place and its exact lag."""
-    async with ingest(request).database.read() as read:
+    async with ingest(request).reader.read() as read:
         rows, now = await log.consumers(read, TOPIC), await as_of(read)
     return reply(request, {"items": [dict(row) for row in rows], "next_cursor": None, "as_of": now})
 
@@ -52,5 +52,5 @@ async def read_log(
     limit: Limit = DEFAULT_LIMIT,
 ) -> Response:
     """What the log holds; `value` is the stored JSON text, so that its hash can be checked against `chain`."""
-    async with ingest(request).database.read() as read:
+    async with ingest(request).reader.read() as read:
         return reply(request, await reading.log_page(read, partition, from_position, limit))

@@ -22,7 +22,7 @@ async def receipt(
     principal: Principal = requires("receipts:read"),
 ) -> Response:
     """The same body that `POST /v1/scans` answered with, for native pushes too."""
-    async with ingest(request).database.read() as read:
+    async with ingest(request).reader.read() as read:
         return reply(request, await reading.receipt(read, receipt_id, tenant(principal)))
 
 
@@ -37,7 +37,7 @@ async def completeness(
     principal: Principal = requires("completeness:read"),
 ) -> Response:
     """Per feed and Shanghai day of receipt: what came, and what became of every item."""
-    async with ingest(request).database.read() as read:
+    async with ingest(request).reader.read() as read:
         page = await reading.completeness(read, (from_, to), parse_many(feed), tenant(principal), cursor, limit)
     return reply(request, page, headers=next_link(request, page.next_cursor))
 
@@ -54,6 +54,6 @@ async def quarantine(
     principal: Principal = requires("quarantine:read"),
 ) -> Response:
     """Items of native pushes that we keep and could not read, newest first. Reasons and places only: no content of the push is shown."""
-    async with ingest(request).database.read() as read:
+    async with ingest(request).reader.read() as read:
         page = await reading.quarantine(read, parse_many(feed), parse_many(code), (from_, to), tenant(principal), cursor, limit)
     return reply(request, page, headers=next_link(request, page.next_cursor))

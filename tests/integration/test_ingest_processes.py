@@ -1,0 +1,111 @@
+"""The processes as they run: pushed over HTTP, carried by the worker, stopped by a signal; what is missing is one line on the terminal."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from pydantic import BaseModel
+
+from deploy.embedded.broker import Broker
+from deploy.embedded.installation import Dsns
+from services.ingest.brands import NATIVE
+from services.ingest.migrate import migrate
+from services.ingest.push import push, sample
+from services.ingest.settings import Settings, WorkerSettings
+from tests.ingest_support import PARTITIONS, configured, served
+
+HEAD_AND_RELAYED = "select array[sum(h.next_position), sum(r.next_position)] from log_head h join log_relay r using (topic, partition)"
+MakeDatabase = Callable[[str], Awaitable[Dsns]]
+
+
+UNSET = "unset"
+
+
+async def started(module: str, settings: BaseModel, **changed: str) -> asyncio.subprocess.Process:
+    given = {f"TONGCUN_{name.upper()}": str(value) for name, value in settings.model_dump().items()} | changed
+    kept = {name: value for name, value in given.items() if value != UNSET}
+    return await asyncio.create_subprocess_exec(sys.executable, "-m", module, env=os.environ | kept, stderr=asyncio.subprocess.PIPE)
+
+
+async def test_a_sample_of_each_sender_is_pushed_and_the_worker_carries_it(
+    make_database: MakeDatabase, broker: Broker, tmp_path: Path
+) -> None:
+    dsns = await make_database("ingest")
+    await asyncio.to_thread(migrate, dsns.owner, PARTITIONS)
+    private, settings = configured(tmp_path, dsns, kafka_bootstrap=broker.bootstrap, log_level="warning")
+    async with served(private, settings) as api:
+        async with httpx.AsyncClient(base_url=api.url) as client:
+            secrets = {f: await _feed(client, api.bearer("admin"), f) for f in NATIVE}
+        pushed = await asyncio.to_thread(_push_all, api.url, secrets)
+        assert all(p.status == 200 and "成功" in p.acknowledgement and p.receipt_id for p in pushed)
+    worker = await started("services.ingest.worker", WorkerSettings(**settings.model_dump(include=set(WorkerSettings.model_fields))))
+    try:
+        await _published(dsns)
+    finally:
+        worker.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(worker.wait(), 20) == 0
+
+
+async def _feed(client: httpx.AsyncClient, admin: dict[str, str], format_: str) -> str:
+    made = await client.post(
+        "/v1/feeds", json={"feed": f"try-{format_}", "format": format_, "brands": ["zto"], "mode": "live"}, headers=admin
+    )
+    secret: str = made.json()["secret"]
+    return secret
+
+
+def _push_all(url: str, secrets: dict[str, str]) -> list[Any]:
+    with httpx.Client(base_url=url) as client:
+        return [push(client, f"try-{f}", f, sample(f), secret) for f, secret in secrets.items()]
+
+
+async def _published(dsns: Dsns) -> None:
+    pg = await asyncpg.connect(dsns.app)
+    for _ in range(200):
+        head, relayed = await pg.fetchrow(
+            "select sum(h.next_position), sum(r.next_position) from log_head h join log_relay r using (topic, partition)"
+        )
+        if head == relayed == 5:
+            await pg.close()
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{relayed} of {head} positions published")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said", "code"),
+    [
+        ({"TONGCUN_KEYRING": UNSET}, "TONGCUN_KEYRING is not set", 2),
+        ({"TONGCUN_KEYRING": "/nowhere/keyring.json"}, "restore it from its backup", 2),
+        ({"TONGCUN_BACKLOG_EVENTS": "many"}, "TONGCUN_BACKLOG_EVENTS", 2),
+        ({"TONGCUN_KEYRNG": "x"}, "no setting of this service", 2),
+        ({"TONGCUN_PARTITIONS": "7"}, "was not installed with 7 partitions", 3),
+        ({"TONGCUN_DATABASE_URL": "postgresql://a:b@127.0.0.1:9/c"}, "PostgreSQL does not answer", 3),
+    ],
+)
+async def test_what_keeps_the_api_from_starting_is_one_line(
+    installed: tuple[str, Settings], changed: dict[str, str], said: str, code: int
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    process = await started("services.ingest.api", installed[1], TONGCUN_PORT=port, **changed)
+    _, errors = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == code
+    assert said in errors.decode()
+    assert "Traceback" not in errors.decode()
+
+
+@pytest.fixture(scope="module")
+async def installed(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Settings]:
+    dsns = await make_database("ingest")
+    await asyncio.to_thread(migrate, dsns.owner, PARTITIONS)
+    return configured(tmp_path_factory.mktemp("processes"), dsns)
