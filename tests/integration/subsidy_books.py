@@ -1,6 +1,7 @@
 """A small county to write books about, and the consumer's transaction without a broker: for the subsidy tests."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -16,7 +17,9 @@ from services.subsidy.repository import summary as summary_sql
 from services.subsidy.service.batch import ScanBatches
 from services.subsidy.service.context import policies_of
 from services.subsidy.service.evidence import read_value
+from services.subsidy.service.policies import activate, read_policies
 from services.subsidy.service.registry_apply import RegistryBatches, read_change
+from services.subsidy.settings import POLICIES
 from shared import identity
 from shared.auth import issue
 from shared.calendar import SHANGHAI
@@ -297,3 +300,30 @@ def result_of(a: Assessment) -> tuple[object, ...]:
 
 def bearer(private: str, role: str, claim: tuple[str, str] | None = None) -> dict[str, str]:
     return {"Authorization": f"Bearer {issue(private, subject='test', roles=[role], ttl_s=60, claim=claim)}"}
+
+
+RESET = """
+truncate evidence, site, parcel, assessment, decision, payout, live_payout, posting, rollup, hold, hold_release, batch, registry_snapshot,
+    reassessment, policy, period, watermark;
+update books_head set revision = 0, recorded_at = '-infinity';
+update consumed set next_position = 0, chain = null, kafka_offset = 0, asks = 0, version = 0;
+"""
+
+
+@contextlib.asynccontextmanager
+async def emptied(dsns: tuple[str, str]) -> AsyncIterator[Books]:
+    """Empty books with the shipped policies and the small county, as the app role. `dsns`: (owner, app) of an installed database."""
+    owner = await Database(dsns[0], max_size=2).open()
+    try:
+        await owner.pool.execute(RESET)
+        await activate(owner, read_policies(POLICIES))
+    finally:
+        await owner.close()
+    database = await Database(dsns[1], max_size=10).open()
+    try:
+        made = Books(database)
+        await made.change(*county(), drain=False)
+        await made.drain()
+        yield made
+    finally:
+        await database.close()
