@@ -1,0 +1,202 @@
+"""The subsidy worker as it is deployed, between a real log, a real broker and real books: kills, and two of it at once."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from shared.contracts.registry import TOPIC as REGISTRY_TOPIC
+from shared.contracts.registry import AnyRecord, RegistryChange
+from shared.contracts.scan import TOPIC as SCANS_TOPIC
+from shared.contracts.scan import ScanEvent
+from shared.db import Database
+from shared.identity import parcel_key, partition_of
+from shared.log import WRITER_MUTABLE, Entry, Relay, append, create_partitions, heard, positions_from_json, report_to_json, writer_tables
+from tests.conftest import MakeDatabase
+from tests.faults.harness import ROOT, Broker, as_owner, broker, ddl, free_port, grants, running
+from tests.integration.subsidy_books import OPENED, PARTITIONS, RESET, Books, alias, at, audit, county, filing, scan, station
+
+pytest_plugins = ("tests.integration.subsidy_fixtures",)
+BOUNDARIES = ("worker.after_cas:3", "worker.before_commit:1", "worker.before_commit:7", "worker.after_commit:2", "worker.after_commit:6")
+
+
+class Writer:
+    """Both logs in one database, their relays, and the address that the worker reports to."""
+
+    def __init__(self, database: Database, kafka: Broker) -> None:
+        self.database, self.kafka = database, kafka
+        self.port = free_port()
+
+    async def tell(self, *events: ScanEvent) -> None:
+        entries = []
+        for event in events:
+            key = parcel_key(event.brand, event.waybill_no)
+            entries.append(Entry(partition_of(key, PARTITIONS), key, msgspec.json.encode(event)))
+        async with self.database.write() as tx:
+            await append(self.database, tx, SCANS_TOPIC, entries)
+
+    async def change(self, *records: AnyRecord) -> None:
+        value = msgspec.json.encode(RegistryChange(recorded_at=OPENED, actor="test", reason=None, records=records))
+        async with self.database.write() as tx:
+            await append(self.database, tx, REGISTRY_TOPIC, [Entry(0, b"k", value)])
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        async def reported(request: Request) -> Response:
+            topic = SCANS_TOPIC if request.path_params["service"] == "ingest" else REGISTRY_TOPIC
+            report = await heard(self.database, request.path_params["name"], topic, positions_from_json(await request.body()))
+            return Response(report_to_json(report), media_type="application/json")
+
+        routes = [Route("/{service}/v1/log/consumers/{name}", reported, methods=["PUT"])]
+        server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), port=self.port, log_config=None, lifespan="off"))
+        relays = [Relay(self.database, self.kafka.bootstrap, topic).run for topic in (SCANS_TOPIC, REGISTRY_TOPIC)]
+        async with running(*relays):
+            serving = asyncio.create_task(server.serve())
+            try:
+                yield
+            finally:
+                server.should_exit = True
+                await serving
+
+
+class Worker:
+    """`python -m services.subsidy.worker`."""
+
+    def __init__(self, dsn: str, writer: Writer) -> None:
+        self._environment = os.environ | {
+            "TONGCUN_DATABASE_URL": dsn,
+            "TONGCUN_KAFKA_BOOTSTRAP": writer.kafka.bootstrap,
+            "TONGCUN_JWKS": "unused",
+            "TONGCUN_INGEST_URL": f"http://127.0.0.1:{writer.port}/ingest",
+            "TONGCUN_REGISTRY_URL": f"http://127.0.0.1:{writer.port}/registry",
+            "TONGCUN_SERVICE_TOKEN": "unused",
+        }
+
+    @contextlib.asynccontextmanager
+    async def running(self, failpoint: str = "") -> AsyncIterator[asyncio.subprocess.Process]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "services.subsidy.worker", cwd=ROOT, env=self._environment | {"TONGCUN_FAILPOINT": failpoint}
+        )
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+@pytest.fixture(scope="module")
+async def logs(make_database: MakeDatabase) -> Any:
+    dsns = await make_database("ingest")
+    await as_owner(dsns.owner, *ddl(writer_tables), grants("ingest_app", WRITER_MUTABLE))
+    return dsns
+
+
+@pytest.fixture
+async def writer(logs: Any, subsidy_dsns: Any) -> AsyncIterator[Writer]:
+    """Empty logs, a broker of their own, and empty books; the policies are active."""
+    await as_owner(logs.owner, "truncate log, log_head, log_relay, log_consumer")
+    keep = RESET.replace("reassessment, policy,", "reassessment,").replace(
+        "version = 0;", "version = case when topic = 'tongcun.registry.v1' then 1 else 0 end;"
+    )
+    await as_owner(subsidy_dsns.owner, keep, "insert into batch values (-1, 1, 0, null, 1, now()); update books_head set revision = 1")
+    database = await Database(logs.app, max_size=16).open()
+    try:
+        async with database.write() as tx:
+            await create_partitions(tx, SCANS_TOPIC, PARTITIONS)
+            await create_partitions(tx, REGISTRY_TOPIC, 1)
+        with broker() as kafka:
+            made = Writer(database, kafka)
+            async with made.serving():
+                yield made
+    finally:
+        await database.close()
+
+
+@pytest.fixture
+async def read_books(subsidy_dsns: Any) -> AsyncIterator[Books]:
+    database = await Database(subsidy_dsns.app, max_size=4).open()
+    yield Books(database)
+    await database.close()
+
+
+UNDONE = "select (select count(*) from reassessment where done_batch_no is null) as tasks, (select count(*) from watermark) as watermarks"
+
+
+async def drained(writer: Writer, books: Books, within_s: float = 60) -> None:
+    """Every position of both logs is on the books, and nothing is left to assess again."""
+    async with asyncio.timeout(within_s):
+        while True:
+            heads = await writer.database.pool.fetch("select topic, partition, next_position from log_head order by 1, 2")
+            places = await books.database.pool.fetch("select topic, partition, next_position from consumed order by 1, 2")
+            left = await books.rows(UNDONE)
+            if [tuple(h) for h in heads] == [tuple(p) for p in places] and left == [{"tasks": 0, "watermarks": 2}]:
+                return
+            await asyncio.sleep(0.1)
+
+
+def month(n: int) -> list[ScanEvent]:
+    """Five scans of each parcel, of which one is elsewhere."""
+    return [
+        event
+        for i in range(n)
+        for event in (
+            scan(f"K{i}", "arrived", at(10), "县城"), scan(f"K{i}", "station_inbound", at(12 + i % 5)),
+            scan(f"K{i}", "station_pickup", at(20)), scan(f"K{i}", "station_inbound", at(11), "陌生地方"),
+            scan(f"K{i}", "returned" if i % 9 == 0 else "departed", at(21), None),
+        )
+    ]  # fmt: skip
+
+
+async def told_in_pieces(writer: Writer, events: Sequence[ScanEvent], pieces: int) -> None:
+    size = -(-len(events) // pieces)
+    for n, first in enumerate(range(0, len(events), size)):
+        await writer.tell(*events[first : first + size])
+        if n == pieces // 2:
+            await writer.change(station(filings=[filing(at(13))], aliases=[alias("上王村便民服务点"), alias("陌生地方")], version=2))
+        await asyncio.sleep(0.15)
+
+
+async def everything_is_on_the_books(books: Books, events: Sequence[ScanEvent]) -> None:
+    stored = await books.rows("select count(*) as n, count(distinct (partition, position)) as positions from evidence")
+    assert stored == [{"n": len(events), "positions": len(events)}]
+    await audit(books)
+
+
+async def test_killed_at_every_commit_boundary(writer: Writer, subsidy_dsns: Any, read_books: Books) -> None:
+    """Nothing lost, nothing doubled: the audit recomputes every parcel and both kinds of totals."""
+    worker = Worker(subsidy_dsns.app, writer)
+    events = month(120)
+    await writer.change(*county())
+    telling = asyncio.create_task(told_in_pieces(writer, events, 30))
+    for boundary in BOUNDARIES:
+        async with worker.running(boundary) as process, asyncio.timeout(60):
+            assert await process.wait() == -signal.SIGKILL, boundary
+    async with worker.running() as process:
+        await telling
+        await drained(writer, read_books)
+        process.terminate()
+        async with asyncio.timeout(20):
+            assert await process.wait() == 0
+    await everything_is_on_the_books(read_books, events)
+
+
+async def test_two_workers_on_the_same_partitions_write_nothing_twice(writer: Writer, subsidy_dsns: Any, read_books: Books) -> None:
+    worker = Worker(subsidy_dsns.app, writer)
+    events = month(120)
+    await writer.change(*county())
+    async with worker.running(), worker.running():
+        await told_in_pieces(writer, events, 30)
+        await drained(writer, read_books)
+    await everything_is_on_the_books(read_books, events)
