@@ -97,10 +97,10 @@ def _welcome(running: Access) -> None:
     say("\n令牌（一天有效）· tokens, good for a day:")
     for role in READY_TOKENS:
         say(f"  {role:12} {running.token(role)}")
-    authorised = '-H "Authorization: Bearer $(./tongcun token --role auditor)"'
     prefix = "" if running.installation.var == ROOT / "var" else f"TONGCUN_VAR={running.installation.var} "
+    authorised = f'-H "Authorization: Bearer $({prefix}./tongcun token --role auditor)"'
     say("\n试一试 · three commands to try, in another terminal:")
-    say(f'  {prefix}curl -s {authorised} "{urls["subsidy"]}/v1/summary?from=2023-07-01&to=2023-08-01&group_by=township"')
+    say(f'  curl -s {authorised} "{urls["subsidy"]}/v1/summary?from=2023-07-01&to=2023-08-01&group_by=township"')
     say(f"  {prefix}./tongcun feed create zto-yuanqu --format zto --mode sandbox")
     say(f"  {prefix}./tongcun push zto\n")
 

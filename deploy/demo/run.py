@@ -134,7 +134,8 @@ async def tell(demo: Demo, july: Month, csv_path: Path) -> Json:
     answers = await _unpaid_parcels(demo, report)
     subsidy, registry = demo.api("subsidy", "auditor"), demo.api("registry", "auditor")
     found = await statement.read(subsidy, registry)
-    found.unpaid = Counter((a["outcome"], code) for a in answers.values() for code in a["reason_codes"][:1])
+    july_only = [answer for numbers, answer in answers.items() if in_month(report.results[numbers])]
+    found.unpaid = Counter((a["outcome"], a["reason_codes"][0]) for a in july_only)
     completeness = await _completeness(demo, report)
     statement.show(demo.show, found)
     statement.show_ceiling(demo.show, found)
@@ -159,10 +160,20 @@ async def tell(demo: Demo, july: Month, csv_path: Path) -> Json:
             "parcels": len(report.results),
             "payable": report.count("payable"),
             "net_fen": report.net_fen,
+            "statement_fen": month_fen(report),
             "differences": report.differences,
         },
         "as_of": found.as_of,
     }
+
+
+def in_month(result: Result) -> bool:
+    """A parcel belongs to the month of its service date: what arrived on the last evening may be August's."""
+    return result.service_date is not None and statement.MONTH["from"] <= str(result.service_date) < statement.MONTH["to"]
+
+
+def month_fen(report: Report) -> int:
+    return sum(r.net_fen for r in report.results.values() if in_month(r))
 
 
 async def _recomputed(demo: Demo) -> tuple[Report, list[str]]:
@@ -249,8 +260,8 @@ def _verdict(demo: Demo, report: Report, steps: list[str], found: Statement) -> 
     demo.show.title("独立复算（只凭日志与政策，不用本系统的代码）", "Recomputed independently, from the logs and the policy alone")
     for step in steps:
         demo.show.text(step)
-    if found.totals["accrued_fen"] != report.net_fen:
-        demo.problems.append(f"statement {found.totals['accrued_fen']} fen, recomputed {report.net_fen} fen")
+    if found.totals["accrued_fen"] != month_fen(report):
+        demo.problems.append(f"statement {found.totals['accrued_fen']} fen, recomputed {month_fen(report)} fen")
     if demo.problems:
         demo.show.line(f"    ✗ 不一致 {len(demo.problems)} 处 · {len(demo.problems)} disagreements:")
         for problem in demo.problems[:20]:

@@ -1,0 +1,106 @@
+"""`tongcun demo`: the main job end to end, in one command, and what it prints adds up."""
+
+import csv
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.e2e.terminal import directory, tongcun
+
+COUNTED = ("parcels", "payable", "pending", "held", "refused", "accrued_fen", "held_fen")
+
+
+class Demonstrated(NamedTuple):
+    output: str
+    result: dict[str, Any]
+    statement: bytes
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demonstrated]:
+    """One run for all tests of this file."""
+    with directory() as place:
+        ran = tongcun(place / "var", "demo", "--json", str(place / "demo.json"), within_s=240)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert ran.stderr == ""
+        yield Demonstrated(ran.stdout, json.loads((place / "demo.json").read_text()), (place / "var/demo/statement.csv").read_bytes())
+
+
+def test_everything_agrees_to_the_fen(demo: Demonstrated) -> None:
+    recomputed = demo.result["recomputed"]
+    assert demo.result["ok"] is True
+    assert demo.result["problems"] == recomputed["differences"] == []
+    assert recomputed["statement_fen"] == demo.result["totals"]["accrued_fen"] > 0
+    assert recomputed["net_fen"] >= recomputed["statement_fen"]
+    assert recomputed["payable"] >= demo.result["totals"]["payable"]
+
+
+def test_stations_townships_and_beneficiaries_add_up_to_the_total(demo: Demonstrated) -> None:
+    totals = demo.result["totals"]
+    for name in COUNTED:
+        assert sum(row[name] for row in demo.result["stations"]) == totals[name], name
+        assert sum(row[name] for row in demo.result["townships"].values()) == totals[name], name
+    assert sum(demo.result["beneficiaries"].values()) == totals["accrued_fen"]
+    assert sum(u["parcels"] for u in demo.result["unpaid"]) == totals["pending"] + totals["held"] + totals["refused"]
+
+
+def test_nothing_is_dropped_in_silence(demo: Demonstrated) -> None:
+    items = demo.result["completeness"]
+    for item in items:
+        events = item["events"]
+        assert item["balanced"] is True
+        assert events["received"] == sum(events[v] for v in ("accepted", "duplicate", "conflict", "quarantined", "rejected"))
+    assert sum(i["events"]["accepted"] + i["events"]["conflict"] for i in items) == demo.result["recomputed"]["scan_positions"]
+    assert sum(i["pushes"]["unauthenticated"] for i in items) == sum(i["pushes"]["unparseable"] for i in items) == 1
+    assert sum(i["events"]["quarantined"] for i in items) == 2
+
+
+def test_it_is_the_month_that_was_promised(demo: Demonstrated) -> None:
+    received = sum(i["events"]["received"] for i in demo.result["completeness"])
+    duplicates = sum(i["events"]["duplicate"] for i in demo.result["completeness"])
+    assert 2_900 <= demo.result["recomputed"]["parcels"] <= 3_300
+    assert 11_500 <= demo.result["recomputed"]["scan_positions"] <= 12_500
+    assert duplicates == pytest.approx(received * 0.20, rel=0.05)
+    assert {u["reason_code"] for u in demo.result["unpaid"]} >= {
+        "site.unmapped",
+        "station.not_open",
+        "parcel.returned",
+        "parcel.refused",
+        "evidence.contested",
+        "evidence.voided",
+        "transfer.unlinked",
+        "uplink.needs_declaration",
+    }
+
+
+def test_the_average_stays_below_the_ceiling(demo: Demonstrated) -> None:
+    (ceiling,) = demo.result["ceilings"]
+    totals = demo.result["totals"]
+    assert totals["accrued_fen"] <= ceiling["limit_fen_per_parcel"] * totals["payable"]
+
+
+def test_three_parcels_are_explained_in_both_languages(demo: Demonstrated) -> None:
+    payable, refused, reversed_ = demo.result["explained"]
+    assert (payable["outcome"], refused["outcome"], reversed_["outcome"]) == ("payable", "refused", "refused")
+    for told in (payable, refused, reversed_):
+        assert told["waybill_no"] in demo.output
+        for text in told["text"].values():
+            assert text.splitlines()[0][:40] in demo.output
+    assert "冲回" in reversed_["text"]["zh"]
+    assert "reversed" in reversed_["text"]["en"]
+
+
+def test_the_statement_is_a_file_that_a_spreadsheet_reads_and_does_not_execute(demo: Demonstrated) -> None:
+    assert demo.statement.startswith(b"\xef\xbb\xbf")
+    rows = list(csv.DictReader(demo.statement.decode("utf-8-sig").splitlines()))
+    fen = sum(int(row["金额（元） amount_yuan"].replace(".", "")) for row in rows)
+    assert fen == demo.result["totals"]["accrued_fen"]
+    assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "+", "-", "@"))]
+
+
+def test_a_stranger_can_read_it(demo: Demonstrated) -> None:
+    for words in ("Tongcun turns every parcel", "通村", "all of it today", "样例费率", "What is not paid, and why", "to the fen"):
+        assert words in demo.output
+    assert "Traceback" not in demo.output
