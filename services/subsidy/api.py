@@ -3,17 +3,15 @@
 import contextlib
 from collections.abc import AsyncIterator
 
-import uvicorn
 from fastapi import FastAPI
 
-from services.subsidy.repository import reads
 from services.subsidy.routes import books, parcels
 from services.subsidy.service.known import Books
 from services.subsidy.service.lists import Lists
 from services.subsidy.service.parcels import Parcels
 from services.subsidy.service.summary import Summaries
 from services.subsidy.settings import Settings
-from shared import telemetry
+from shared import process, telemetry
 from shared.auth import Verifier
 from shared.db import Database
 from shared.http import create_app
@@ -34,28 +32,26 @@ def build(settings: Settings) -> FastAPI:
         await database.open()
         try:
             shared = Books(database)
-            app.state.verifier = Verifier(settings.jwks)
             app.state.parcels, app.state.lists, app.state.summaries = Parcels(shared), Lists(shared), Summaries(shared)
             yield
         finally:
             await database.close()
 
-    async def installed() -> None:
-        """The database answers, and the migration has run."""
-        async with database.read() as read:
-            await read.fetchrow(reads.LATEST)
-
-    return create_app(
+    app = create_app(
         service="subsidy", title="Tongcun subsidy", description=DESCRIPTION, lifespan=lifespan, routers=[parcels.router, books.router],
-        checks={"database": installed}, max_body_bytes=MAX_BODY_BYTES,
+        checks={"database": lambda: process.check_schema(database, "subsidy")}, max_body_bytes=MAX_BODY_BYTES,
     )  # fmt: skip
+    app.state.verifier = Verifier(settings.jwks)
+    return app
 
 
-def main() -> None:
+async def main() -> None:
     settings = load(Settings)
     telemetry.configure("subsidy-api", settings.log_level)
-    uvicorn.run(build(settings), host=settings.host, port=settings.port, log_config=None, access_log=False)
+    app = build(settings)
+    await process.first(settings.database_url, lambda database: process.check_schema(database, "subsidy"))
+    await process.serve(app, settings)
 
 
 if __name__ == "__main__":
-    main()
+    process.run(main)

@@ -11,9 +11,10 @@ from services.subsidy.service.registry_apply import ADMIN
 from shared.contracts.registry import TOPIC as REGISTRY_TOPIC
 from shared.contracts.scan import TOPIC as SCANS_TOPIC
 from shared.db import Database, Write
+from shared.process import CannotRun
 
 
-class PolicyRefused(Exception):
+class PolicyRefused(CannotRun):
     """One line for the operator: which file, and what to do."""
 
 
