@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
 
 START_S = 15  # to connect, find the cluster and its topics
 STOP_S = 5  # a client that does not stop is abandoned: `stop()` may hang on a broker that was born again
@@ -63,7 +63,17 @@ async def started(client: Any, stop: str = "stop") -> AsyncIterator[Any]:
             await client.start()
         yield client
     finally:
-        await quietly(getattr(client, stop)())
+        if not await quietly(getattr(client, stop)()):
+            await _abandon(client)
+
+
+async def _abandon(client: Any) -> None:
+    """A client that does not stop: a producer's sender tries for ever, and connects again, unless it is ended first."""
+    if isinstance(client, AIOKafkaProducer):
+        await quietly(client._sender.close())
+        await quietly(client.client.close())
+    else:
+        await quietly(client._client.close())
 
 
 def producer(bootstrap: str) -> contextlib.AbstractAsyncContextManager[AIOKafkaProducer]:
@@ -80,22 +90,33 @@ def _admin(bootstrap: str) -> AIOKafkaAdminClient:
 
 
 async def ensure_topic(bootstrap: str, topic: str, partitions: int) -> None:
-    """Find the topic with enough partitions, or create it.
+    """Find the topic with enough partitions, create it, or let it grow.
 
-    Before any client of it: the embedded broker takes records for a topic that does not exist, and Kafka may make one with a single
-    partition. To ask for all topics makes none, and needs no right to create where the topic is there.
+    Before any client of it: the embedded broker takes records for a topic that does not exist, and Kafka (`auto.create.topics.enable`)
+    makes one with a single partition as soon as a live client asks for one that was deleted. To ask for all topics makes none, and needs
+    no right to create where the topic is there. Growing is safe: we choose the partition, not Kafka.
     """
     async with started(_admin(bootstrap), "close") as admin, asyncio.timeout(START_S):
         there = await _partitions(admin, topic)
         if there == 0:
-            replicas = min(MAX_REPLICAS, len((await admin.describe_cluster())["brokers"]))
-            answer = await admin.create_topics([NewTopic(topic, partitions, replicas, topic_configs={"retention.ms": "-1"})])
-            for error in answer.topic_errors:
-                if error[1] not in (0, TOPIC_EXISTS):
-                    raise KafkaError(f"cannot create topic {topic}: error {error[1]}")
-            return
+            there = await _create(admin, topic, partitions)
+        if there < partitions:
+            with contextlib.suppress(IncompatibleBrokerVersion):  # the embedded broker cannot
+                await admin.create_partitions({topic: NewPartitions(partitions)})
+            there = await _partitions(admin, topic)
     if there < partitions:
         raise TopicMismatch(f"topic {topic} has {there} partitions, the log {partitions}: recreate the topic, the log fills it again")
+
+
+async def _create(admin: AIOKafkaAdminClient, topic: str, partitions: int) -> int:
+    replicas = min(MAX_REPLICAS, len((await admin.describe_cluster())["brokers"]))
+    answer = await admin.create_topics([NewTopic(topic, partitions, replicas, topic_configs={"retention.ms": "-1"})])
+    for error in answer.topic_errors:
+        if error[1] == TOPIC_EXISTS:  # somebody else was first, perhaps with another number
+            return await _partitions(admin, topic)
+        if error[1]:
+            raise KafkaError(f"cannot create topic {topic}: error {error[1]}")
+    return partitions
 
 
 async def _partitions(admin: AIOKafkaAdminClient, topic: str) -> int:

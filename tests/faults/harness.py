@@ -90,6 +90,11 @@ class Broker:
         self.bootstrap = self._foreign or f"127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def grows(self) -> bool:
+        """Whether a topic can get more partitions: Kafka's can, the embedded broker's cannot."""
+        return self._foreign is not None
+
     def start(self) -> None:
         if self._foreign:
             return
