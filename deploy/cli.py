@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import httpx
 import typer
@@ -27,8 +27,13 @@ from services.subsidy.settings import parse_partitions
 from shared.auth import CLAIMS, ROLES
 from shared.keyring import KeyringError
 
+T = TypeVar("T")
 FAILED, MISUSED, UNKNOWN, INTERRUPTED = 1, 2, 70, 130  # exit codes
 MAX_TOKEN_DAYS = 366
+
+
+class Stopped(Exception):
+    """By SIGINT or SIGTERM, before the work was done."""
 
 
 class Misused(Exception):
@@ -83,7 +88,7 @@ async def _up(var: Path, demo: bool, port_base: int, partitions: str) -> None:
     with until_signal() as stop:
         async with platform(var, port_base=port_base, scan_partitions=partitions, say=say) as running:
             if demo and not (var / demo_run.SETTLED).exists():
-                await demo_run.demonstrate(running, Show(), var / "statement.csv")
+                await _unless(stop, demo_run.demonstrate(running, Show(), var / "statement.csv"))
             say(f"已就绪，用时 {time.monotonic() - began:.1f} 秒 · ready\n")
             _welcome(running)
             await stop.wait()
@@ -123,20 +128,29 @@ async def _demo(var: Path, json_path: Path | None, keep: bool) -> int:
     with until_signal() as stop:
         async with platform(var, say=lambda line: show.step(line, "")) as running:
             show.step("已就绪", "ready")
-            work = asyncio.create_task(demo_run.demonstrate(running, show, var / "statement.csv"))
-            await asyncio.wait({work, stopped := asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
-            stopped.cancel()
-            if not work.done():
-                work.cancel()
-                raise KeyboardInterrupt
-            result = work.result() | {"wall_s": round(time.monotonic() - began, 1)}
+            told = await _unless(stop, demo_run.demonstrate(running, show, var / "statement.csv"))
+            result = told | {"wall_s": round(time.monotonic() - began, 1)}
             show.line(f"\n用时 {result['wall_s']} 秒 · {result['wall_s']} s of wall time")
+            show.line("接着看 · look around: ./tongcun up --demo")
             if json_path:
                 json_path.write_text(json.dumps(result, ensure_ascii=False, indent=1), encoding="utf-8")
             if keep:
                 _welcome(running)
                 await stop.wait()
     return 0 if result["ok"] else FAILED
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives; Stopped, with the work cancelled, when the operator does not want to wait for it."""
+    task, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if task.done():
+        return task.result()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    raise Stopped
 
 
 async def wipe(var: Path) -> None:
@@ -301,7 +315,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code = app(args=arguments, prog_name="tongcun", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except (KeyboardInterrupt, typer.Abort):
+    except (Stopped, KeyboardInterrupt, typer.Abort):
         return _fail("已中断 · interrupted", INTERRUPTED)
     except typer.TyperException as error:  # an unknown verb, a missing option
         return _fail(" ".join(getattr(error, "format_message", error.__str__)().split()), MISUSED)

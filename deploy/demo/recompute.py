@@ -65,13 +65,14 @@ def pages(client: httpx.Client, url: str, **params: str | int) -> Iterator[Json]
 
 
 def read_log(client: httpx.Client, url: str, partition: int) -> list[str]:
-    """The values of a partition, in order; each position's chain = SHA-256(chain before, SHA-256(value)), without a gap."""
+    """The values of a partition, in order; each position's chain = SHA-256(chain before, SHA-256(value)), without a gap.
+
+    The chain before position 0 is a random id of the log, so the first value is vouched for by its successors' chains alone.
+    """
     values: list[str] = []
     before: bytes | None = None
     while True:
         page = get(client, f"{url}/v1/log/{partition}", from_position=len(values), limit=PAGE)
-        origin = page.get("origin")  # the chain before position 0, where the log shows it
-        before = before if values else (bytes.fromhex(origin) if origin else None)
         for item in page["items"]:
             chain = bytes.fromhex(item["chain"])
             expected = sha256(before + sha256(item["value"].encode()).digest()).digest() if before else chain

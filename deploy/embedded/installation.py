@@ -79,7 +79,7 @@ class Installation:
         path = self.var / "cluster-id"
         with contextlib.suppress(FileNotFoundError):
             return path.read_text()
-        write_whole(path, secrets.token_urlsafe(16))
+        write_whole(path, secrets.token_hex(16))
         return path.read_text()
 
     @property
