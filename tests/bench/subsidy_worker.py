@@ -18,7 +18,7 @@ import uvloop
 
 from services.subsidy.migrate import install
 from services.subsidy.repository.batch import EVIDENCE_COLUMNS
-from services.subsidy.service.evidence import read_value
+from services.subsidy.service.evidence import Scan, read_value
 from services.subsidy.settings import POLICIES
 from services.subsidy.worker import POOL, consumers
 from shared import identity, kafka
@@ -32,7 +32,8 @@ from shared.log.chain import HEADER, extend, link
 from shared.sites import site_id
 from tests.integration import subsidy_books as county
 
-PARTITIONS = 8
+PARTITIONS = 4
+PARCELS = 21_000  # more than BATCH in each partition: scans of a parcel are then never in one batch
 BATCH = 5_000  # records of one transaction: shared.log.consume.MAX_RECORDS
 PRELOADED = 1_000_000
 ORIGIN = b"\7" * 32
@@ -66,15 +67,21 @@ def stream(parcels: Sequence[list[ScanEvent]], adjacent: bool, random: Random) -
         if adjacent:
             found[partition] = [e for events in mine for e in events]
             continue
-        for first in range(0, len(mine), BATCH):  # a whole batch of parcels passes each stage before the next one: six batches
-            for stage in range(len(STAGES)):
-                found[partition] += [events[stage] for events in mine[first : first + BATCH]]
+        assert len(mine) > BATCH, "two scans of a parcel would share a batch"
+        for stage in range(len(STAGES)):  # all parcels pass a stage before the next one: at least six batches
+            found[partition] += [events[stage] for events in mine]
     return found
+
+
+def _scan(event: ScanEvent) -> Scan:
+    scan = read_value(msgspec.json.encode(event))
+    assert isinstance(scan, Scan), "the bench tells only what can be read"
+    return scan
 
 
 def rows_of(events: Sequence[ScanEvent], partition: int, batch_no: int = 0) -> Iterator[tuple[object, ...]]:
     for position, event in enumerate(events):
-        yield (*read_value(msgspec.json.encode(event)).row, position, partition, batch_no)
+        yield (*_scan(event).row, position, partition, batch_no)
 
 
 async def publish(bootstrap: str, topic: str, values: dict[int, list[bytes]]) -> dict[int, bytes]:
@@ -164,7 +171,7 @@ async def measure(app_dsn: str, bootstrap: str, app: Database, streams: dict[int
     return sum(heads) / elapsed_s
 
 
-async def run(owner_dsn: str, app_dsn: str, restart_broker: Any, *, parcels: int = 40_000) -> list[dict[str, Any]]:
+async def run(owner_dsn: str, app_dsn: str, restart_broker: Any, *, parcels: int = PARCELS) -> list[dict[str, Any]]:
     """`restart_broker`: async, gives the bootstrap address of a broker without topics. Takes about a minute."""
     random = Random(7)
     await install(owner_dsn, PARTITIONS, POLICIES)

@@ -1,20 +1,21 @@
 """Small rules of the subsidy service that need no database."""
 
+from collections.abc import Callable
 from datetime import date
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.subsidy.repository.summary import GROUPS
 from services.subsidy.service.context import posting_period
-from services.subsidy.service.evidence import read_value
-from services.subsidy.service.registry_apply import sites_behind
+from services.subsidy.service.evidence import read_value, readable
+from services.subsidy.service.registry_apply import read_change, sites_behind
 from services.subsidy.service.summary import Query
 from services.subsidy.service.tenancy import Tenant, tenant_of
 from services.subsidy.settings import parse_partitions
 from shared.auth import Principal
+from shared.log import Batch, Diverged, Record
 from shared.problems import Problem
 from shared.sites import site_id
 from shared.standing import Directory
@@ -85,6 +86,10 @@ def test_known_groups_are_grouped_by(word: str) -> None:
     assert grouped(word).group_by == [word]
 
 
-def test_a_value_that_is_no_scan_is_an_error_and_never_skipped() -> None:
-    with pytest.raises(msgspec.DecodeError):
-        read_value(b"{")
+@pytest.mark.parametrize("read", [read_value, read_change])
+def test_a_value_that_is_no_message_stops_its_partition_and_is_never_skipped(read: Callable[[bytes], object]) -> None:
+    good = Record(6, b"", "a message")
+    bad = Record(7, b"{", read(b"{"))
+    with pytest.raises(Diverged, match="position 7"):
+        readable(Batch(0, 1, 8, [good, bad]))
+    assert readable(Batch(0, 1, 7, [good])) == ["a message"]

@@ -11,7 +11,7 @@ from services.subsidy.domain.policy import Decision
 from services.subsidy.repository import batch as sql
 from services.subsidy.service.books import Entries, Line, Parcel, parcels_of, reverses
 from services.subsidy.service.context import Context
-from services.subsidy.service.evidence import Scan
+from services.subsidy.service.evidence import Scan, readable
 from shared import telemetry
 from shared.contracts.registry import TOPIC as REGISTRY_TOPIC
 from shared.db import Database, Write
@@ -58,7 +58,7 @@ class ScanBatches:
         with telemetry.WORKER_SECONDS.time():
             posted_at, version, next_registry = await sql.state(tx, REGISTRY_TOPIC)
             await self._context.refresh(tx, version, next_registry)
-            scans: list[Scan] = [r.decoded for r in batch.records]
+            scans: list[Scan] = readable(batch)
             await self._take_evidence(tx, batch, scans)
             again = await self._reassess(tx, batch)
             entries = Entries(

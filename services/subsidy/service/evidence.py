@@ -1,10 +1,13 @@
 """From the value of a log position to a row of evidence."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from services.subsidy.domain.events import CLOSING_ACTIONS, read_scan
 from shared.contracts.scan import decode_scan
 from shared.identity import parcel_key
+from shared.log import Batch, Diverged
 
 
 class Scan(NamedTuple):
@@ -18,9 +21,17 @@ class Scan(NamedTuple):
     row: tuple[object, ...]
 
 
-def read_value(value: bytes) -> Scan:
-    """Raises msgspec.DecodeError for what is no ScanEvent: the partition stops there, since skipping it would lose an event in silence."""
-    scan = decode_scan(value)
+class Unreadable(NamedTuple):
+    """A value that is no message of a kind that we know. Its partition stops there: skipping it would lose an event in silence."""
+
+    reason: str
+
+
+def read_value(value: bytes) -> Scan | Unreadable:
+    try:
+        scan = decode_scan(value)
+    except msgspec.DecodeError as e:
+        return Unreadable(str(e))
     key = parcel_key(scan.brand, scan.waybill_no)
     event = read_scan(scan)
     return Scan(
@@ -43,3 +54,13 @@ def read_value(value: bytes) -> Scan:
             bytes.fromhex(scan.payload_sha256),
         ),
     )
+
+
+def readable(batch: Batch) -> list[Any]:
+    """What the records were decoded to. Raises Diverged, which stops this partition alone until an operator has seen to it."""
+    for record in batch.records:
+        if isinstance(record.decoded, Unreadable):
+            raise Diverged(
+                f"position {record.position} cannot be read ({record.decoded.reason}): is this worker older than its writer?"
+            )
+    return [record.decoded for record in batch.records]

@@ -35,7 +35,8 @@ def read_policies(directory: Path) -> list[tuple[Policy, str]]:
 async def activate(database: Database, files: Iterable[tuple[Policy, str]]) -> list[str]:
     """Activate what is not active yet -> the versions. A changed file of an active version is refused; nothing is activated then."""
     async with database.write() as tx:
-        await tx.execute(sql.GATE_EXCLUSIVE, sql.BOOKS)
+        async with database.unblocked(tx):
+            await tx.execute(sql.GATE_EXCLUSIVE, sql.BOOKS)
         known = {r["policy_version"]: r for r in await standing.policies(tx)}
         new = []
         for policy, document in files:

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from services.subsidy.repository import batch as sql
 from services.subsidy.repository import standing
+from services.subsidy.service.evidence import Unreadable, readable
 from shared import telemetry
 from shared.contracts.registry import AnyRecord, Division, Operator, RegistryChange, Station, decode_change
 from shared.contracts.scan import TOPIC as SCANS_TOPIC
@@ -25,7 +28,8 @@ class RegistryBatches:
         await tx.execute(sql.GATE_EXCLUSIVE, sql.BOOKS)
 
     async def apply(self, tx: Write, batch: Batch) -> None:
-        changes: list[tuple[int, RegistryChange]] = [(r.position, r.decoded) for r in batch.records]
+        decoded: list[RegistryChange] = readable(batch)
+        changes = [(record.position, change) for record, change in zip(batch.records, decoded, strict=True)]
         directory = await self._before_change(tx, batch.next_position - len(changes))
         sites: set[bytes] = set()
         for _, change in changes:
@@ -49,8 +53,11 @@ class RegistryBatches:
         return Directory.of(await standing.snapshots(tx, -1, position - 1))
 
 
-def read_change(value: bytes) -> RegistryChange:
-    return decode_change(value)
+def read_change(value: bytes) -> RegistryChange | Unreadable:
+    try:
+        return decode_change(value)
+    except msgspec.DecodeError as e:
+        return Unreadable(str(e))
 
 
 def sites_behind(directory: Directory, records: Sequence[AnyRecord]) -> set[bytes]:
