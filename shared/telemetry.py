@@ -4,6 +4,7 @@ Logs are one JSON object a line on standard error, with route templates instead 
 person is ever logged.
 """
 
+import json
 import logging
 import sys
 
@@ -47,10 +48,20 @@ def configure(service: str, level: str = "info") -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format='{"level": "%(levelname)s", "logger": "%(name)s", "event": "library"}'
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLines())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs every retry of a broker that is away; we report that ourselves
+
+
+class _JsonLines(logging.Formatter):
+    """What a library says, in our form."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"level": record.levelname.lower(), "logger": record.name, "event": record.getMessage()}
+        if record.exc_info and record.exc_info[1]:
+            line["error"] = repr(record.exc_info[1])
+        return json.dumps(line, ensure_ascii=False)
 
 
 def exposition() -> Response:

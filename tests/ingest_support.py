@@ -15,7 +15,7 @@ import httpx
 from deploy.embedded.installation import Dsns
 from services.ingest.api import build
 from services.ingest.brands import NATIVE
-from services.ingest.migrate import migrate
+from services.ingest.migrate import install
 from services.ingest.settings import Settings
 from shared import auth, keyring
 from shared.db import Database
@@ -94,7 +94,7 @@ def configured(directory: Path, dsns: Dsns, **more: Any) -> tuple[str, Settings]
 @contextlib.asynccontextmanager
 async def running(directory: Path, dsns: Dsns, like: Ingest | None = None, **more: Any) -> AsyncIterator[Ingest]:
     """`like`: another process of the same installation."""
-    await asyncio.to_thread(migrate, dsns.owner, PARTITIONS)
+    await install(dsns.owner, PARTITIONS)
     private, settings = (like.private, like.settings) if like else configured(directory, dsns, **more)
     app = build(settings)
     database = await Database(dsns.app, max_size=2).open()

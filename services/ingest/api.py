@@ -2,21 +2,21 @@
 
 import contextlib
 import gc
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
-import uvicorn
 from fastapi import FastAPI
 
-from services.ingest import feeds, health
+from services.ingest import feeds
+from services.ingest.health import check_installation
 from services.ingest.routes import feeds as feed_routes
 from services.ingest.routes import log, pushes, receipts
 from services.ingest.service import Ingest
 from services.ingest.settings import Settings
+from shared import process
 from shared.auth import Verifier
-from shared.db import LOST, Database
+from shared.db import Database
 from shared.http import create_app
-from shared.keyring import Keyring, KeyringError
+from shared.keyring import Keyring
 from shared.settings import load
 from shared.telemetry import configure
 
@@ -33,12 +33,9 @@ def build(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with _one_line():
-            await database.open()
-            await reader.open()
-            await health.check_installation(database, settings.partitions)
-            async with database.read() as read:
-                await feeds.refuse_foreign_keyring(read, keyring)
+        await database.open()
+        await reader.open()
+        await check_start(database, settings)
         app.state.service = service = Ingest(database, reader, keyring, settings)
         await service.start()
         _calm_collector()
@@ -49,7 +46,7 @@ def build(settings: Settings) -> FastAPI:
 
     async def committing() -> None:
         if not app.state.service.committer.alive:
-            raise health.NotReady("nobody commits pushes any more: start the process anew")
+            raise process.CannotRun("nobody commits pushes any more: start the process anew")
 
     app = create_app(
         service="ingest",
@@ -57,24 +54,11 @@ def build(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         routers=(pushes.router, receipts.router, feed_routes.router, log.router),
-        checks={"database": lambda: health.check_installation(database, settings.partitions), "committer": committing},
+        checks={"database": lambda: check_installation(database, settings.partitions), "committer": committing},
         max_body_bytes=MAX_REQUEST_BYTES,
     )
     app.state.verifier = Verifier(settings.jwks)
     return app
-
-
-@contextlib.contextmanager
-def _one_line() -> Iterator[None]:
-    """Why the process does not start, for whoever reads the terminal; the server then ends it."""
-    try:
-        yield
-    except (health.NotReady, KeyringError) as e:
-        sys.stderr.write(f"{e}\n")
-        raise
-    except LOST as e:
-        sys.stderr.write(f"PostgreSQL does not answer ({type(e).__name__}): check TONGCUN_DATABASE_URL and that the server runs\n")
-        raise
 
 
 def _calm_collector() -> None:
@@ -83,16 +67,20 @@ def _calm_collector() -> None:
     gc.set_threshold(100_000, 20, 20)
 
 
-def main() -> None:
+async def main() -> None:
     settings = load(Settings)
     configure("ingest-api", settings.log_level)
-    try:
-        app = build(settings)
-    except KeyringError as e:
-        sys.stderr.write(f"{e}\n")
-        raise SystemExit(2) from None
-    uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False)
+    app = build(settings)
+    await process.first(settings.database_url, lambda database: check_start(database, settings))
+    await process.serve(app, settings)
+
+
+async def check_start(database: Database, settings: Settings) -> None:
+    """The installation is ours, and so is the keyring that its secrets were written with."""
+    await check_installation(database, settings.partitions)
+    async with database.read() as read:
+        await feeds.refuse_foreign_keyring(read, Keyring.load(settings.keyring))
 
 
 if __name__ == "__main__":
-    main()
+    process.run(main)

@@ -1,27 +1,18 @@
 """`python -m services.ingest.migrate`: schema and log partitions, as the owner. Idempotent."""
 
 import asyncio
-from pathlib import Path
-
-from alembic import command
-from alembic.config import Config
 
 from services.ingest.settings import MigrateSettings
+from shared import migrations, process
 from shared.contracts.scan import TOPIC
 from shared.db import Database
 from shared.log import create_partitions
 from shared.settings import load
 
 
-def config(dsn: str) -> Config:
-    """Alembic's configuration, without an ini file: the only setting is where to find what."""
-    alembic = Config()
-    alembic.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    alembic.attributes["dsn"] = dsn
-    return alembic
-
-
-async def set_up(dsn: str, partitions: int) -> None:
+async def install(dsn: str, partitions: int) -> None:
+    """`dsn`: the owner's."""
+    await asyncio.to_thread(migrations.upgrade, "ingest", dsn)
     database = await Database(dsn, max_size=1).open()
     try:
         async with database.write() as tx:
@@ -30,11 +21,10 @@ async def set_up(dsn: str, partitions: int) -> None:
         await database.close()
 
 
-def migrate(dsn: str, partitions: int) -> None:
-    command.upgrade(config(dsn), "head")
-    asyncio.run(set_up(dsn, partitions))
+async def main() -> None:
+    settings = load(MigrateSettings)
+    await install(settings.owner_database_url, settings.partitions)
 
 
 if __name__ == "__main__":
-    settings = load(MigrateSettings)
-    migrate(settings.owner_database_url, settings.partitions)
+    process.run(main)

@@ -167,7 +167,6 @@ where ($1::text[] is null or q.feed = any($1)) and ($2::text[] is null or q.code
 order by q.quarantine_id desc limit $8
 """
 NOW = "select now()"
-MIGRATED = "select version_num from alembic_version"
 
 
 async def receipt(read: Read, receipt_id: str, feed: str | None, brand: str | None) -> asyncpg.Record | None:
@@ -205,9 +204,3 @@ async def quarantined(
 async def now(read: Read) -> datetime:
     at: datetime = await read.fetchval(NOW)
     return at
-
-
-async def migrated(read: Read) -> str | None:
-    """The migration that the database stands at."""
-    version: str | None = await read.fetchval(MIGRATED)
-    return version

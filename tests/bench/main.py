@@ -13,7 +13,7 @@ from typing import Any
 
 from deploy.embedded.installation import create_database
 from deploy.embedded.runtime import embedded
-from services.ingest import migrate as ingest_migrate
+from services.ingest.migrate import install
 from tests.bench import ingest_accept, push_to_payout, subsidy_worker
 
 Figure = dict[str, Any]
@@ -41,7 +41,7 @@ async def _worker(var: Path) -> list[Figure]:
 async def _accept(var: Path) -> list[Figure]:
     async with embedded(var, _silent) as runtime:
         dsns = await create_database(runtime.installation, "ingest", "bench_ingest")
-        await asyncio.to_thread(ingest_migrate.migrate, dsns.owner, PARTITIONS)
+        await install(dsns.owner, PARTITIONS)
         directory = var / "bench"
         directory.mkdir()
         return await ingest_accept.run(directory, dsns, partitions=PARTITIONS)

@@ -13,7 +13,7 @@ import asyncpg
 import httpx
 
 from deploy.embedded.installation import Dsns
-from services.ingest.migrate import migrate
+from services.ingest.migrate import install
 from tests.ingest_support import PARTITIONS, Process, configured, event, served
 
 KILLS = [(name, commits) for commits in (1, 2, 5) for name in ("ingest.before_commit", "ingest.after_commit")]
@@ -68,7 +68,7 @@ async def test_killed_at_its_commit_boundaries_ingest_loses_and_doubles_nothing(
     make_database: Callable[[str], Awaitable[Dsns]], tmp_path: Path
 ) -> None:
     dsns = await make_database("ingest")
-    await asyncio.to_thread(migrate, dsns.owner, PARTITIONS)
+    await install(dsns.owner, PARTITIONS)
     private, settings = configured(tmp_path, dsns, log_level="error")
     every: set[str] = set()
     for name, commits in KILLS:

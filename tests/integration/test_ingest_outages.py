@@ -10,13 +10,14 @@ import asyncpg
 import pytest
 
 from deploy.embedded.installation import Dsns
-from services.ingest import health
 from services.ingest.api import build
 from services.ingest.brands import zto
-from services.ingest.migrate import migrate
+from services.ingest.health import check_installation
+from services.ingest.migrate import install
 from shared import keyring
 from shared.db import Database
 from shared.keyring import KeyringError
+from shared.process import CannotRun
 from tests.ingest_support import PARTITIONS, event, running
 
 MakeDatabase = Callable[[str], Awaitable[Dsns]]
@@ -164,12 +165,12 @@ async def test_when_a_shared_commit_fails_only_the_bad_push_fails(make_database:
 
 async def test_a_process_that_is_told_other_partitions_does_not_start(make_database: MakeDatabase, tmp_path: Path) -> None:
     dsns = await make_database("ingest")
-    await asyncio.to_thread(migrate, dsns.owner, PARTITIONS)
+    await install(dsns.owner, PARTITIONS)
     database = await Database(dsns.app, max_size=1).open()
-    await health.check_installation(database, PARTITIONS)
+    await check_installation(database, PARTITIONS)
     for wrong in (PARTITIONS - 1, PARTITIONS + 1):
-        with pytest.raises(health.NotReady, match="TONGCUN_PARTITIONS"):
-            await health.check_installation(database, wrong)
+        with pytest.raises(CannotRun, match="TONGCUN_PARTITIONS"):
+            await check_installation(database, wrong)
     await database.close()
 
 

@@ -12,9 +12,10 @@ from alembic import command
 
 from deploy.embedded.installation import Dsns
 from services.ingest.brands import gongpei, kuaidi100, zto
-from services.ingest.migrate import config, migrate
+from services.ingest.migrate import install
 from services.ingest.reading import VERDICTS
 from shared.identity import parcel_key, partition_of
+from shared.migrations import config
 from tests.ingest_support import PARTITIONS, Ingest, event, running
 
 
@@ -29,8 +30,8 @@ def told(receipt: dict[str, Any]) -> list[str]:
 
 
 async def test_the_migrations_make_what_the_models_say_and_run_twice(ingest: Ingest) -> None:
-    await asyncio.to_thread(migrate, ingest.dsns.owner, PARTITIONS)
-    await asyncio.to_thread(command.check, config(ingest.dsns.owner))
+    await install(ingest.dsns.owner, PARTITIONS)
+    await asyncio.to_thread(command.check, config("ingest", ingest.dsns.owner))
 
 
 async def test_a_zto_push_is_acknowledged_stored_and_logged_once(ingest: Ingest) -> None:
