@@ -2,17 +2,29 @@
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import asyncpg
 import pytest
 
-from tests.e2e.terminal import directory, tongcun
+from deploy.embedded.installation import Installation, free_port
+from deploy.platform import Access
+from tests.e2e.terminal import ROOT, directory, tongcun, up
 
+ONE_FEN_MORE = """
+    update payout set amount_fen = amount_fen + 1
+    where (parcel_key, seq) = (select parcel_key, seq from payout where amount_fen > 0 order by parcel_key, seq limit 1)
+    returning amount_fen
+"""
 COUNTED = ("parcels", "payable", "pending", "held", "refused", "accrued_fen", "held_fen")
 
 
 class Demonstrated(NamedTuple):
+    var: Path
     output: str
     result: dict[str, Any]
     statement: bytes
@@ -25,7 +37,9 @@ def demo() -> Iterator[Demonstrated]:
         ran = tongcun(place / "var", "demo", "--json", str(place / "demo.json"), within_s=240)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         assert ran.stderr == ""
-        yield Demonstrated(ran.stdout, json.loads((place / "demo.json").read_text()), (place / "var/demo/statement.csv").read_bytes())
+        yield Demonstrated(
+            place / "var", ran.stdout, json.loads((place / "demo.json").read_text()), (place / "var/demo/statement.csv").read_bytes()
+        )
 
 
 def test_everything_agrees_to_the_fen(demo: Demonstrated) -> None:
@@ -104,3 +118,24 @@ def test_a_stranger_can_read_it(demo: Demonstrated) -> None:
     for words in ("Tongcun turns every parcel", "通村", "all of it today", "样例费率", "What is not paid, and why", "to the fen"):
         assert words in demo.output
     assert "Traceback" not in demo.output
+
+
+def recomputed(access: Access) -> subprocess.CompletedProcess[str]:
+    """As an auditor runs it: addresses and a token."""
+    urls = [argument for service, url in access.urls.items() for argument in (f"--{service}", url)]
+    command = [sys.executable, "-m", "deploy.demo.recompute", *urls, "--token", access.token("auditor")]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+async def test_one_fen_changed_in_the_database_is_found(demo: Demonstrated) -> None:
+    """By somebody who may do everything there. The demo's data is served as it was left."""
+    with up(demo.var, "--demo", "--port-base", str(free_port(set()))):
+        installation = Installation(demo.var / "demo")
+        assert "equal to the fen" in (before := recomputed(Access(installation))).stdout, before.stdout + before.stderr
+        pg = await asyncpg.connect(installation.superuser_dsn("subsidy"))
+        changed = await pg.fetchval(ONE_FEN_MORE)
+        await pg.close()
+        assert changed is not None
+        after = recomputed(Access(installation))
+    assert (before.returncode, after.returncode) == (0, 1)
+    assert len(after.stdout.splitlines()) == 2 + 1  # what was read, what was folded, and the one parcel
