@@ -20,7 +20,7 @@ from services.subsidy.migrate import install
 from services.subsidy.repository.batch import EVIDENCE_COLUMNS
 from services.subsidy.service.evidence import Scan, read_value
 from services.subsidy.settings import POLICIES
-from services.subsidy.worker import POOL, consumers
+from services.subsidy.worker import POOL, consumers, without_cycles
 from shared import identity, kafka
 from shared.contracts.registry import TOPIC as REGISTRY_TOPIC
 from shared.contracts.registry import Level
@@ -205,6 +205,7 @@ async def run(owner_dsn: str, app_dsn: str, restart_broker: Any, *, parcels: int
 
 async def _worker(dsn: str, bootstrap: str, heads: list[int]) -> None:
     """The worker's consumers, with a writer that only answers where its heads are."""
+    without_cycles()
     database = await Database(dsn, max_size=POOL).open()
     stop = asyncio.Event()
     sys.stdout.write(f"{time.time()}\n")

@@ -1,6 +1,7 @@
 """What the fold reads of a scan: the facts that can touch money, and nothing else."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -15,6 +16,8 @@ CLOSING_ACTIONS = DECIDING_ACTIONS | {"returning", "returned", "refused"}
 KNOWN_ACTIONS = frozenset(Action)
 
 NO_EVENT = b""  # a retraction that names no event that could exist
+
+_site_id = lru_cache(maxsize=65_536)(site_id)  # places are few, scans are many
 
 
 class Event(NamedTuple):
@@ -50,13 +53,13 @@ def read_scan(scan: ScanEvent) -> Event:
         previous = scan.retracts.previous_action
         named = _uuid_bytes(scan.retracts.event_id) if scan.retracts.event_id is not None or previous is None else None
     return Event(
-        UUID(scan.event_id).bytes,
+        bytes.fromhex(scan.event_id.replace("-", "")),  # UUID() takes four times as long
         bytes.fromhex(scan.content),
         scan.mapping_version,
         scan.feed,
         scan.action,
         scan.scanned_at.astimezone(UTC),
-        site_id(scan.site_namespace, scan.site_code, scan.site_name),
+        _site_id(scan.site_namespace, scan.site_code, scan.site_name),
         scan.origin,
         named,
         previous,

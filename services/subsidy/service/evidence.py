@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from services.subsidy.domain.events import CLOSING_ACTIONS, read_scan
-from shared.contracts.scan import decode_scan
+from shared.contracts.scan import ScanEvent, decode_scan
 from shared.identity import parcel_key
 from shared.log import Batch, Diverged
 
@@ -29,9 +29,12 @@ class Unreadable(NamedTuple):
 
 def read_value(value: bytes) -> Scan | Unreadable:
     try:
-        scan = decode_scan(value)
-    except msgspec.DecodeError as e:
+        return _read(decode_scan(value))
+    except (msgspec.DecodeError, ValueError) as e:  # no ScanEvent, or an id or hash in it that is none
         return Unreadable(str(e))
+
+
+def _read(scan: ScanEvent) -> Scan:
     key = parcel_key(scan.brand, scan.waybill_no)
     event = read_scan(scan)
     return Scan(
@@ -60,7 +63,5 @@ def readable(batch: Batch) -> list[Any]:
     """What the records were decoded to. Raises Diverged, which stops this partition alone until an operator has seen to it."""
     for record in batch.records:
         if isinstance(record.decoded, Unreadable):
-            raise Diverged(
-                f"position {record.position} cannot be read ({record.decoded.reason}): is this worker older than its writer?"
-            )
+            raise Diverged(f"position {record.position} cannot be read ({record.decoded.reason}): is this worker older than its writer?")
     return [record.decoded for record in batch.records]
