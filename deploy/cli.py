@@ -23,6 +23,7 @@ from deploy.demo.show import Show
 from deploy.embedded.installation import HOST, SERVICES, Installation
 from deploy.embedded.supervisor import CannotStart, Supervisor
 from deploy.platform import PARTITIONS, PORT_BASE, READY_TOKENS, ROOT, Access, platform, readiness, until_signal
+from services.ingest.brands import FORMATS, NATIVE
 from services.subsidy.settings import parse_partitions
 from shared.auth import CLAIMS, ROLES
 from shared.keyring import KeyringError
@@ -126,7 +127,7 @@ async def _demo(var: Path, json_path: Path | None, keep: bool) -> int:
     show.line()
     show.step("正在启动 PostgreSQL、消息代理、三个接口与三个工作进程", "starting PostgreSQL, broker, three APIs, three workers")
     with until_signal() as stop:
-        async with platform(var, say=lambda line: show.step(line, "")) as running:
+        async with platform(var, say=show.line) as running:
             show.step("已就绪", "ready")
             told = await _unless(stop, demo_run.demonstrate(running, show, var / "statement.csv"))
             result = told | {"wall_s": round(time.monotonic() - began, 1)}
@@ -169,11 +170,12 @@ async def wipe(var: Path) -> None:
 def reset(yes: Annotated[bool, typer.Option("--yes", help="不再询问 · do not ask")] = False) -> None:
     """删除全部数据，重新开始 · remove all data and begin anew"""
     var = var_directory()
-    if not var.exists():
-        return say(f"{var} 不存在，无需删除 · is not there: nothing to do")
+    installed = [directory for directory in (var / "demo", var) if (directory / "lock").exists()]
+    if not installed:
+        return say(f"{var} 中没有数据，无需删除 · holds no installation: nothing to do")
     if not yes and not typer.confirm(f"删除 {var} 中的全部数据（证据、账、密钥），不可恢复？· Remove all data, for good?"):
         raise typer.Exit(FAILED)
-    for directory in (var / "demo", var):
+    for directory in installed:
         asyncio.run(wipe(directory))
     return say(f"已删除 · removed {var}")
 
@@ -233,7 +235,7 @@ def _over_http(work: Work) -> None:
     say(asyncio.run(run()))
 
 
-Format = Annotated[str, typer.Option("--format", help=" ".join(operations.FORMATS))]
+Format = Annotated[str, typer.Option("--format", help=" ".join(FORMATS))]
 Mode = Annotated[str, typer.Option(help="sandbox | live | paused")]
 
 
@@ -269,7 +271,7 @@ def feed_mode(name: str, mode: str) -> None:
 
 @app.command()
 def push(
-    format_name: Annotated[str, typer.Argument(metavar="FORMAT", help=" ".join(operations.SIGNED))],
+    format_name: Annotated[str, typer.Argument(metavar="FORMAT", help=" ".join(NATIVE))],
     file: Annotated[
         Path | None, typer.Argument(help="JSON 文件；不给则用该格式的样例 · a JSON file; without it the format's own sample")
     ] = None,
@@ -294,6 +296,7 @@ def consumer_remove(name: str, service: Annotated[str, typer.Option(help="ingest
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(context: typer.Context) -> None:
     """打印性能数字与同次测得的下限 · figures against floors of the same run"""
+    sys.path.append(str(ROOT))  # tests are no part of what is installed
     from tests.bench import main as benches  # a developer's verb: its packages come with the development lock
 
     raise typer.Exit(benches.run(context.args, var_directory()))

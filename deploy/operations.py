@@ -12,13 +12,12 @@ import httpx
 from deploy.client import Api, Json, Refused, problem_line, unreachable
 from deploy.embedded.installation import SERVICES, write_whole
 from deploy.platform import Access
-from services.ingest.brands import FORMATS, NATIVE
+from services.ingest.brands import NATIVE
 from services.ingest.brands.base import Feed, RawPush, Unparseable
 from services.ingest.domain.items import Item
 from shared.calendar import shanghai_day
 from shared.contracts.scan import BRANDS
 
-SIGNED = tuple(NATIVE)
 BRANDS_OF = {"zto": ["zto"]}  # the others may tell of every brand
 MAX_FILE_BYTES = 1 << 20
 EXPLAINED_WITHIN_S = 10.0
@@ -27,8 +26,6 @@ SANDBOX = (
     "沙箱数据源：判定与回执都是真的，但不进日志，也不影响补贴 · "
     "a sandbox feed: verdicts and receipts are real, but nothing of it reaches the money"
 )
-
-__all__ = ["FORMATS", "SIGNED"]
 
 
 def _admin(at: Access, http: httpx.AsyncClient, service: str = "ingest") -> Api:
@@ -116,7 +113,7 @@ async def consumer_remove(at: Access, http: httpx.AsyncClient, name: str, servic
 async def push(at: Access, http: httpx.AsyncClient, format_name: str, file: Path | None, name: str | None) -> str:
     """Sign, send, and say what the sender is told, what became of each scan, and what the parcel earns."""
     if format_name not in NATIVE:
-        raise Refused(f"{format_name}: 没有这种格式 no such format: {', '.join(SIGNED)}")
+        raise Refused(f"{format_name}: 没有这种格式 no such format: {', '.join(NATIVE)}")
     payload = _payload(file) if file else NATIVE[format_name].SAMPLE
     feed = await _feed(at, http, format_name, name)
     wire = NATIVE[format_name].sign(payload, _secret(at, feed["feed"]))

@@ -67,9 +67,7 @@ async def fill(demo: Demo) -> Month:
     """County, senders, the month, then what becomes known late; returns when all of it is on the books."""
     show = demo.show
     seeded = await seed(demo.api("registry", "coordinator"), demo.api("registry", "postal"), demo.api("ingest", "admin"))
-    show.step(
-        "已登记 83 个站点（1 县 11 乡 71 村）与 3 个数据源", "83 stations (1 hub, 11 townships, 71 villages) and 3 senders registered"
-    )
+    show.step("已登记 83 个站点（1 县 11 乡 71 村）与 3 个数据源", "83 stations (1 hub, 11 townships, 71 villages), 3 senders")
     july = month(seeded.county, lade.read(len(seeded.county.villages)), SEED)
     sender = Sender(demo.http, demo.access.urls["ingest"], seeded.secrets)
     await _send(demo, sender, july.first, "推送七月的扫描", "pushing July's scans")
@@ -96,13 +94,11 @@ async def _send(demo: Demo, sender: Sender, pushes: tuple[Push, ...], zh: str, e
 async def _send_bad(demo: Demo, sender: Sender) -> None:
     """Each is answered in the sender's own words; none is a 5xx."""
     demo.show.title("送来的错误，各得明确的答复", "What goes wrong on the way, and the answer to it")
-    rows = []
     for bad in wire.bad_letters("73900000000001"):
         answer: Answer = await sender.send(bad.letter)
-        rows.append((f"{bad.zh} · {bad.en}", answer.text))
+        demo.show.text(f"{bad.zh} · {bad.en} → {bad.then}\n  {answer.text}")
         if answer.stored is not bad.stored:
             demo.problems.append(f"{bad.en}: answered {answer.status} {answer.text}")
-    demo.show.table([("", ""), ("应答", "answer")], rows, words=2)
 
 
 async def settled(demo: Demo) -> None:
@@ -156,6 +152,7 @@ async def tell(demo: Demo, july: Month, csv_path: Path) -> Json:
         "townships": {name: asdict(row) for name, row in found.by("township").items()},
         "stations": [asdict(row) for row in found.rows],
         "beneficiaries": {name: row.accrued_fen for name, row in found.by("beneficiary").items() if name},
+        "lines": {kind: {"lines": n, "amount_fen": found.lines_fen[kind]} for kind, n in sorted(found.lines.items())},
         "unpaid": [{"outcome": o, "reason_code": code, "parcels": n} for (o, code), n in sorted(found.unpaid.items())],
         "explained": explained,
         "recomputed": {

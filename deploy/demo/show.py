@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-PLAIN_WIDTH = 132  # columns where there is no terminal to ask
+PLAIN_WIDTH = 140  # columns where there is no terminal to ask
 ROOMY = 110
 PLAIN_STEPS = 4  # lines of progress where there is no terminal
 

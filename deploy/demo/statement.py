@@ -64,6 +64,8 @@ class Statement:
     totals: Json = field(default_factory=dict)
     ceilings: list[Json] = field(default_factory=list)
     unpaid: Counter[tuple[str, str]] = field(default_factory=Counter)  # (outcome, reason code) -> parcels
+    lines: Counter[str] = field(default_factory=Counter)  # kind of payout -> how many
+    lines_fen: Counter[str] = field(default_factory=Counter)
     policy_version: str = ""
     as_of: Json = field(default_factory=dict)
 
@@ -87,10 +89,13 @@ async def read(subsidy: Api, registry: Api) -> Statement:
     stations = {s["station_id"]: s["name"] async for s in registry.pages("/v1/stations")}
     operators = {o["operator_id"]: o["name"] async for o in registry.pages("/v1/operators")}
     paid: dict[str, Counter[str]] = defaultdict(Counter)
+    lines, lines_fen = Counter[str](), Counter[str]()
     async for payout in subsidy.pages("/v1/payouts", **MONTH):
         paid[payout["station_id"]][payout["beneficiary_id"]] += payout["amount_fen"]
+        lines[payout["kind"]] += 1
+        lines_fen[payout["kind"]] += payout["amount_fen"]
     page = await subsidy.get("/v1/summary", **MONTH, group_by="township,station", limit=1)
-    statement = Statement(totals=page["totals"], ceilings=page["ceilings"], as_of=page["as_of"])
+    statement = Statement(totals=page["totals"], ceilings=page["ceilings"], as_of=page["as_of"], lines=lines, lines_fen=lines_fen)
     async for item in subsidy.pages("/v1/summary", **MONTH, group_by="township,station"):
         statement.rows += _rows(item, townships, stations, operators, paid)
     statement.rows.sort(key=lambda row: (row.township == "", row.township, row.station))
@@ -120,10 +125,23 @@ def show(out: Show, statement: Statement) -> None:
     out.title("受益人", "Beneficiaries")
     rows = sorted(statement.by("beneficiary").items())
     out.table([("", ""), ("应付件", "payable"), ("元", "yuan")], [(name, r.payable, yuan(r.accrued_fen)) for name, r in rows if name])
+    _books(out, statement)
     out.title("未付的及其原因", "What is not paid, and why")
     out.table([("", ""), ("", ""), ("件", "parcels")], _unpaid(statement.unpaid), words=2)
     if totals["held_fen"]:
         out.text(f"暂缓所涉 {yuan(totals['held_fen'])} 元，核定前不付。 {yuan(totals['held_fen'])} yuan are at stake in what is held.")
+
+
+def _books(out: Show, statement: Statement) -> None:
+    accruals, reversals = statement.lines["accrual"], statement.lines["reversal"]
+    posted, reversed_ = yuan(statement.lines_fen["accrual"]), yuan(statement.lines_fen["reversal"])
+    out.text(
+        f"账只增不改：记入 {accruals} 笔 {posted} 元，冲回 {reversals} 笔 {reversed_} 元（退件、迟到的扫描、补登的站点名称、更正的备案）。"
+    )
+    out.text(
+        f"The books only grow: {accruals} lines posted, {posted} yuan; {reversals} reversed, {reversed_} yuan (returns, late scans, a "
+        "station's name learnt late, a filing corrected)."
+    )
 
 
 def _table(statement: Statement) -> Iterable[tuple[Any, ...]]:

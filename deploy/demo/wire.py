@@ -14,6 +14,8 @@ from shared.calendar import SHANGHAI
 SCANS_A_SYNC = 20  # the scanners send what they have collected, oldest first
 FORMAT_OF = {ZTO: "zto", KUAIDI100: "kuaidi100", GONGPEI: "gongpei"}
 
+QUARANTINED = "已收下，隔离待人工 · kept, in quarantine for a person"
+
 # Each format's code for the programme's word; the reading back is ingest's own table.
 ZTO_CODES = {
     "picked_up": "GOT",
@@ -132,12 +134,13 @@ def _gongpei(brand: str, waybill_no: str, scan: Scan) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """Something that goes wrong on the way. `stored`: the sender is told that it was kept (and what cannot be read is in quarantine)."""
+    """Something that goes wrong on the way. `stored`: whether the sender is told that it was kept. `then`: what becomes of it."""
 
     zh: str
     en: str
     letter: Letter
     stored: bool
+    then: str
 
 
 def bad_letters(waybill_no: str) -> list[Bad]:
@@ -146,10 +149,11 @@ def bad_letters(waybill_no: str) -> list[Bad]:
     moved = {"status": "polling", "comOld": "yuantong", "comNew": "shentong"}
     moment = {"context": "【运城市】快件已暂存至【上王村便民服务点】", "ftime": "2023-07-14 09:12:03", "statusCode": "501"}
     history = {"lastResult": {"com": "yuantong", "nu": "YT9000000000001", "data": [moment]}}
+    moved_letter = Letter(KUAIDI100, moved | history)
     return [
-        Bad("签名错误", "a wrong signature", Letter(ZTO, zto, wrong_secret=True), stored=False),
-        Bad("乱码", "garbage", Letter(ZTO, zto, raw=b"\x00\xffnot a form at all"), stored=False),
-        Bad("不可能的时间", "an impossible time", Letter(ZTO, zto | {"actionTime": "2023-07-32 25:61:00"}), stored=True),
-        Bad("单号改属另一品牌", "a number that now belongs to another carrier", Letter(KUAIDI100, moved | history), stored=True),
-        Bad("未知扫描码", "an unknown scan code", Letter(ZTO, zto | {"action": "DRONE_DROP"}), stored=True),
+        Bad("签名错误", "a wrong signature", Letter(ZTO, zto, wrong_secret=True), False, "未入库，已计数 · not stored, counted"),
+        Bad("乱码", "garbage", Letter(ZTO, zto, raw=b"\x00\xffnot a form at all"), False, "未入库，已计数 · not stored, counted"),
+        Bad("不可能的时间", "an impossible time", Letter(ZTO, zto | {"actionTime": "2023-07-32 25:61:00"}), True, QUARANTINED),
+        Bad("单号改属另一品牌", "a number that now belongs to another carrier", moved_letter, True, QUARANTINED),
+        Bad("未知扫描码", "an unknown scan code", Letter(ZTO, zto | {"action": "DRONE_DROP"}), True, "原样保留为未知 · kept as unknown"),
     ]
