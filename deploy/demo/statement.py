@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy.client import Api, Json
+from deploy.client import Api, Json, Refused
 from deploy.demo.show import Show
 from shared.money import yuan
 
@@ -108,8 +108,10 @@ def _rows(
 ) -> list[Row]:
     key = item["key"]
     station_id = key["station_id"]
-    beneficiaries = [b for b, fen in paid.get(station_id, Counter()).items() if fen]
-    assert sum(paid.get(station_id, Counter()).values()) == item["accrued_fen"], f"payouts and summary of {station_id} differ"
+    of_station = paid.get(station_id, Counter())
+    if sum(of_station.values()) != item["accrued_fen"]:
+        raise Refused(f"payouts of {station_id}: {sum(of_station.values())} fen, summary: {item['accrued_fen']} fen / 明细与汇总不一致")
+    beneficiaries = [b for b, fen in of_station.items() if fen]
     names = "、".join(operators.get(b, b) for b in sorted(beneficiaries))
     counts = (item[name] for name in ("parcels", "payable", "pending", "held", "refused", "accrued_fen", "held_fen"))
     return [Row(townships.get(key["township_code"], ""), stations.get(station_id, station_id or ""), names, *counts)]

@@ -60,6 +60,14 @@ def test_stations_townships_and_beneficiaries_add_up_to_the_total(demo: Demonstr
     assert sum(u["parcels"] for u in demo.result["unpaid"]) == totals["pending"] + totals["held"] + totals["refused"]
 
 
+def test_late_truth_is_a_reversal_and_a_new_line(demo: Demonstrated) -> None:
+    """A filing corrected and an alias mapped late post again what they changed; returns only reverse."""
+    lines = demo.result["lines"]
+    assert lines["reversal"]["lines"] >= 6
+    assert lines["accrual"]["lines"] - lines["reversal"]["lines"] == demo.result["totals"]["payable"]
+    assert lines["accrual"]["amount_fen"] + lines["reversal"]["amount_fen"] == demo.result["totals"]["accrued_fen"]
+
+
 def test_nothing_is_dropped_in_silence(demo: Demonstrated) -> None:
     items = demo.result["completeness"]
     for item in items:
