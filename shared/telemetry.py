@@ -1,4 +1,4 @@
-"""Logs, metrics and the one list of metric names.
+"""Logs, metrics and the list of metric names (the log's own: shared/log/metrics.py).
 
 Logs are one JSON object a line on standard error, with route templates instead of paths: no token, waybill number or name of a
 person is ever logged.
@@ -9,28 +9,20 @@ import logging
 import sys
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
-REGISTRY = CollectorRegistry()
-
-HTTP_REQUESTS = Counter(
-    "tongcun_http_requests_total", "Requests by route template and status", ["method", "route", "status"], registry=REGISTRY
-)
-HTTP_SECONDS = Histogram("tongcun_http_request_seconds", "Seconds from request to answer", ["route"], registry=REGISTRY)
-INGEST_PUSHES = Counter("tongcun_ingest_pushes_total", "Pushes by feed and result", ["feed", "result"], registry=REGISTRY)
-INGEST_EVENTS = Counter("tongcun_ingest_events_total", "Events by feed and verdict", ["feed", "verdict"], registry=REGISTRY)
-INGEST_COMMIT = Histogram(
-    "tongcun_ingest_commit_pushes", "Pushes that shared one commit", buckets=(1, 2, 4, 8, 16, 32, 64), registry=REGISTRY
-)
-WORKER_EVENTS = Counter("tongcun_worker_events_total", "Events applied to the books", registry=REGISTRY)
-WORKER_SECONDS = Histogram("tongcun_worker_batch_seconds", "Seconds of one batch transaction", registry=REGISTRY)
-WORKER_KEY_VIOLATIONS = Counter(
-    "tongcun_worker_key_violations_total", "Batches that met evidence which was there: an alarm", registry=REGISTRY
-)
-WORKER_REASSESSED = Counter("tongcun_worker_reassessed_total", "Parcels assessed again after a registry change", registry=REGISTRY)
-REGISTRY_REVISION = Gauge("tongcun_registry_revision_applied", "Registry revision that the books have applied", registry=REGISTRY)
+HTTP_REQUESTS = Counter("tongcun_http_requests_total", "Requests by route template and status", ["method", "route", "status"])
+HTTP_SECONDS = Histogram("tongcun_http_request_seconds", "Seconds from request to answer", ["route"])
+INGEST_PUSHES = Counter("tongcun_ingest_pushes_total", "Pushes by feed and result", ["feed", "result"])
+INGEST_EVENTS = Counter("tongcun_ingest_events_total", "Events by feed and verdict", ["feed", "verdict"])
+INGEST_COMMIT = Histogram("tongcun_ingest_commit_pushes", "Pushes that shared one commit", buckets=(1, 2, 4, 8, 16, 32, 64))
+WORKER_EVENTS = Counter("tongcun_worker_events_total", "Events applied to the books")
+WORKER_SECONDS = Histogram("tongcun_worker_batch_seconds", "Seconds of one batch transaction")
+WORKER_KEY_VIOLATIONS = Counter("tongcun_worker_key_violations_total", "Batches that met evidence which was there: an alarm")
+WORKER_REASSESSED = Counter("tongcun_worker_reassessed_total", "Parcels assessed again after a registry change")
+REGISTRY_REVISION = Gauge("tongcun_registry_revision_applied", "Registry revision that the books have applied")
 
 
 def configure(service: str, level: str = "info") -> None:
@@ -66,4 +58,4 @@ class _JsonLines(logging.Formatter):
 
 def exposition() -> Response:
     """`GET /metrics`."""
-    return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -65,21 +65,17 @@ def pages(client: httpx.Client, url: str, **params: str | int) -> Iterator[Json]
 
 
 def read_log(client: httpx.Client, url: str, partition: int) -> list[str]:
-    """The values of a partition, in order; each position's chain = SHA-256(chain before, SHA-256(value)), without a gap.
-
-    The chain before position 0 is a random id of the log, so the first value is vouched for by its successors' chains alone.
-    """
+    """The values of a partition, in order; each position's chain = SHA-256(chain before, SHA-256(value)), from the log's origin on."""
     values: list[str] = []
-    before: bytes | None = None
+    before = b""
     while True:
         page = get(client, f"{url}/v1/log/{partition}", from_position=len(values), limit=PAGE)
+        before = before or bytes.fromhex(page["origin"])
         for item in page["items"]:
-            chain = bytes.fromhex(item["chain"])
-            expected = sha256(before + sha256(item["value"].encode()).digest()).digest() if before else chain
-            if item["position"] != len(values) or chain != expected:
+            before = sha256(before + sha256(item["value"].encode()).digest()).digest()
+            if item["position"] != len(values) or item["chain"] != before.hex():
                 raise Disproved(f"{url}/v1/log/{partition}: position {item['position']} is not what its chain says")
             values.append(item["value"])
-            before = chain
         if not page["items"] or len(values) >= page["head"]:
             return values
 

@@ -121,7 +121,9 @@ async def log_page(read: Read, partition: int, from_position: int, limit: int) -
         schemas.LogEntry(position=row["position"], appended_at=row["appended_at"], value=row["value"].decode(), chain=row["chain"].hex())
         for row in rows
     ]
-    return schemas.LogPage(items=items, next_position=items[-1].position + 1 if items else from_position, head=head)
+    return schemas.LogPage(
+        items=items, next_position=items[-1].position + 1 if items else from_position, head=head.next_position, origin=head.origin.hex()
+    )
 
 
 def positions(body: bytes) -> list[log.Position]:

@@ -201,6 +201,7 @@ class LogPage(BaseModel):
     items: list[LogEntry]
     next_position: int
     head: int
+    origin: str = Field(description="hex; the chain before position 0, a random id of the log")
 
 
 class LogReport(BaseModel):

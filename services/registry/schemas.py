@@ -337,6 +337,7 @@ class LogPage(BaseModel):
     items: list[LogItem]
     next_position: int
     head: int
+    origin: str = Field(description="hex; the chain before position 0, a random id of the log")
 
 
 class ConsumerItem(BaseModel):

@@ -18,6 +18,11 @@ MAX_READ_BYTES = 8_000_000  # of values in one answer of read_log
 MAX_READ = 1000
 
 
+class Head(NamedTuple):
+    next_position: int
+    origin: bytes  # the chain before position 0
+
+
 class Entry(NamedTuple):
     partition: int
     key: bytes
@@ -90,7 +95,7 @@ select position, value, chain, appended_at from (
 ) measured
 where bytes_before < $5 order by position
 """
-HEAD = "select next_position from log_head where topic = $1 and partition = $2"
+HEAD = "select next_position, origin from log_head where topic = $1 and partition = $2"
 UNPUBLISHED = """
 select coalesce(sum(h.next_position - r.next_position), 0)::bigint
 from log_head h join log_relay r using (topic, partition) where topic = $1
@@ -102,10 +107,10 @@ async def read_log(read: Read, topic: str, partition: int, from_position: int, l
     return await read.fetch(READ_LOG, topic, partition, from_position, min(limit, MAX_READ), MAX_READ_BYTES)
 
 
-async def head(read: Read, topic: str, partition: int) -> int | None:
-    """The next position of a partition; None where the log does not have it."""
-    position: int | None = await read.fetchval(HEAD, topic, partition)
-    return position
+async def head(read: Read, topic: str, partition: int) -> Head | None:
+    """None where the log does not have the partition."""
+    row = await read.fetchrow(HEAD, topic, partition)
+    return Head(*row) if row else None
 
 
 async def unpublished(read: Read, topic: str) -> int:

@@ -138,7 +138,7 @@ async def test_completeness_and_quarantine_have_the_documented_fields(ingest: In
     kept = (await ingest.client.get("/v1/quarantine?feed=gp-shape", headers=ingest.bearer("coordinator"))).json()
     assert shape(kept) == shape({"items": [item], "next_cursor": None, "as_of": AS_OF})
     log = (await ingest.client.get("/v1/log/0?limit=1", headers=ingest.bearer("auditor"))).json()
-    assert set(log) == {"items", "next_position", "head"}
+    assert set(log) == {"items", "next_position", "head", "origin"}
     assert all(set(i) == {"position", "appended_at", "value", "chain"} for i in log["items"])
 
 

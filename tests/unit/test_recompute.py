@@ -16,7 +16,10 @@ PAID = Result("payable", ("rate.x",), 45, 0, "opr_1", "stn_1", "140827100000", d
 PARCEL = ("zto", "731")
 
 
-def log_of(values: list[str], origin: bytes = b"o" * 32) -> list[dict[str, Any]]:
+ORIGIN = b"o" * 32
+
+
+def log_of(values: list[str], origin: bytes = ORIGIN) -> list[dict[str, Any]]:
     chain, items = origin, []
     for position, value in enumerate(values):
         chain = sha256(chain + sha256(value.encode()).digest()).digest()
@@ -29,7 +32,12 @@ def serving(items: list[dict[str, Any]], page: int = 2) -> Callable[[httpx.Reque
         if not request.url.path.endswith("/0"):
             return httpx.Response(404)
         start = int(request.url.params.get("from_position", 0))
-        body = {"items": items[start : start + page], "next_position": min(start + page, len(items)), "head": len(items)}
+        body = {
+            "items": items[start : start + page],
+            "next_position": min(start + page, len(items)),
+            "head": len(items),
+            "origin": ORIGIN.hex(),
+        }
         return httpx.Response(200, json=body)
 
     return answer
@@ -48,6 +56,7 @@ def test_reads_every_page_of_every_partition() -> None:
 @pytest.mark.parametrize(
     ("name", "change"),
     [
+        ("the first value changed", lambda items: items[0].update(value='{"n": 9}')),
         ("a value changed", lambda items: items[3].update(value='{"n": 9}')),
         ("a position left out", lambda items: items.pop(2)),
         ("two exchanged", lambda items: items.insert(1, items.pop(2))),

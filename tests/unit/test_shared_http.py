@@ -157,4 +157,7 @@ async def test_what_the_reader_sees_of_the_service(client: httpx.AsyncClient) ->
     assert "log:read" in docs
     assert "<script" not in docs
     await client.get("/thing")
-    assert 'route="/thing"' in (await client.get("/metrics")).text
+    exposed = (await client.get("/metrics")).text
+    assert 'route="/thing"' in exposed
+    assert "tongcun_log_lag" in exposed
+    assert "process_resident_memory_bytes" in exposed

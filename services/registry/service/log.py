@@ -20,7 +20,12 @@ async def page(database: Database, partition: int, query: schemas.LogQuery) -> s
         schemas.LogItem(position=r["position"], appended_at=r["appended_at"], value=r["value"].decode(), chain=r["chain"].hex())
         for r in rows
     ]
-    return schemas.LogPage(items=items, next_position=items[-1].position + 1 if items else query.from_position, head=head)
+    return schemas.LogPage(
+        items=items,
+        next_position=items[-1].position + 1 if items else query.from_position,
+        head=head.next_position,
+        origin=head.origin.hex(),
+    )
 
 
 async def report(database: Database, name: str, body: bytes) -> log.Report:
