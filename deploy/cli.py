@@ -25,12 +25,17 @@ from deploy.embedded.supervisor import CannotStart, Supervisor
 from deploy.platform import PARTITIONS, PORT_BASE, READY_TOKENS, ROOT, Access, platform, readiness, until_signal
 from services.ingest.brands import FORMATS, NATIVE
 from services.subsidy.settings import parse_partitions
-from shared.auth import CLAIMS, ROLES
+from shared.auth import CLAIMS, ROLES, TENANT_ROLES, lacks_tenant
 from shared.keyring import KeyringError
 
 T = TypeVar("T")
 FAILED, MISUSED, UNKNOWN, INTERRUPTED = 1, 2, 70, 130  # exit codes
 MAX_TOKEN_DAYS = 366
+# What an installation and the demo put into their directory. Nothing else is ever removed: TONGCUN_VAR may be somebody's home.
+OURS = (
+    "run", "log", "secrets", "postgres", "cluster-id", "ports.json", "jwks.json", "installed", "settled.json", "statement.csv",
+    "bench.json", "lock",
+)  # fmt: skip
 
 
 class Stopped(Exception):
@@ -52,6 +57,8 @@ feed_app = typer.Typer(no_args_is_help=True, help="数据源：新建、列出�
 consumer_app = typer.Typer(no_args_is_help=True, help="日志的消费者 · who reads the numbered logs")
 app.add_typer(feed_app, name="feed")
 app.add_typer(consumer_app, name="consumer")
+log_app = typer.Typer(no_args_is_help=True, help="编号日志 · the numbered logs")
+app.add_typer(log_app, name="log")
 
 
 def var_directory() -> Path:
@@ -163,7 +170,11 @@ async def wipe(var: Path) -> None:
         raise CannotStart(f"{var} is no installation of ours: nothing removed / 不是本系统的数据目录,未删除")
     with installation.locked():
         await Supervisor(installation.run, say).sweep()
-        shutil.rmtree(var)
+        for name in OURS:
+            path = var / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # something that is not ours lies there: it stays
+        var.rmdir()
 
 
 @app.command()
@@ -216,6 +227,9 @@ def token(
     kind, equals, value = (claim or "").partition("=")
     if claim and (kind not in CLAIMS or not equals or not value):
         raise Misused(f"--claim {claim}: write kind=value, kind one of {' '.join(CLAIMS)} / 写作 kind=value")
+    if lacks_tenant([role], kind if claim else None):
+        wanted = " or ".join(f"{c}=…" for c in TENANT_ROLES[role])
+        raise Misused(f"--role {role} 须限定到自己的数据 · must be limited to its own rows: --claim {wanted}")
     say(
         access().token(
             role, subject=f"local-{role}", ttl_s=int(timedelta(days=days).total_seconds()), claim=(kind, value) if claim else None
@@ -291,6 +305,12 @@ def consumer_list() -> None:
 def consumer_remove(name: str, service: Annotated[str, typer.Option(help="ingest | registry")] = "ingest") -> None:
     """日志不再等待这个消费者 · the log waits for it no longer"""
     _over_http(lambda at, http: operations.consumer_remove(at, http, name, service))
+
+
+@log_app.command("reopen")
+def log_reopen(partition: int, service: Annotated[str, typer.Option(help="ingest | registry")] = "ingest") -> None:
+    """修复之后，让已关闭的分区重新接收 · after a repair, let a closed partition take entries again"""
+    _over_http(lambda at, http: operations.log_reopen(at, http, partition, service))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

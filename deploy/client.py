@@ -17,6 +17,10 @@ class Refused(Exception):
     """What the platform answered, or that it did not; one line that says what to do."""
 
 
+class NotFound(Refused):
+    """404: there is no such thing, or it is another's."""
+
+
 @dataclass(frozen=True)
 class Api:
     """One service, seen with one token."""
@@ -45,7 +49,7 @@ class Api:
         if answer.is_success:
             document: Json = answer.json() if answer.content else {}
             return document
-        raise Refused(problem_line(answer))
+        raise (NotFound if answer.status_code == httpx.codes.NOT_FOUND else Refused)(problem_line(answer))
 
     async def pages(self, path: str, **params: Any) -> AsyncIterator[Json]:
         """Every item of a list."""

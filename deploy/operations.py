@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from deploy.client import Api, Json, Refused, problem_line, unreachable
+from deploy.client import Api, Json, NotFound, Refused, problem_line, unreachable
 from deploy.embedded.installation import SERVICES, write_whole
 from deploy.platform import Access
 from services.ingest.brands import NATIVE
@@ -100,10 +100,19 @@ async def consumer_list(at: Access, http: httpx.AsyncClient) -> str:
     return "\n".join(lines) or "没有消费者 · no consumer has reported yet"
 
 
-async def consumer_remove(at: Access, http: httpx.AsyncClient, name: str, service: str) -> str:
+def _writer(service: str) -> str:
     if service not in SERVICES[:2]:
         raise Refused(f"--service {service}: ingest or registry / 应为 ingest 或 registry")
-    await _admin(at, http, service).call("DELETE", f"/v1/log/consumers/{name}")
+    return service
+
+
+async def log_reopen(at: Access, http: httpx.AsyncClient, partition: int, service: str) -> str:
+    await _admin(at, http, _writer(service)).call("POST", f"/v1/log/{partition}/reopen")
+    return f"{service}: 日志分区 {partition} 重新接收 · partition {partition} takes entries again, until a report finds it wrong once more"
+
+
+async def consumer_remove(at: Access, http: httpx.AsyncClient, name: str, service: str) -> str:
+    await _admin(at, http, _writer(service)).call("DELETE", f"/v1/log/consumers/{name}")
     return f"{service}: 已移除 removed {name}; 若它仍在运行，一秒后会再出现 one that still runs is there again a second later"
 
 
@@ -170,7 +179,7 @@ def _secret(at: Access, name: str) -> bytes:
 async def _receipt(at: Access, http: httpx.AsyncClient, receipt_id: str) -> Json | None:
     try:
         return await Api(http, at.urls["ingest"], at.token("auditor")).get(f"/v1/receipts/{receipt_id}")
-    except Refused:  # what was refused before it was stored has no receipt to look up
+    except NotFound:  # what was refused before it was stored has no receipt to look up
         return None
 
 

@@ -1,8 +1,9 @@
 """Tokens and roles. EdDSA JWTs; services hold public keys only; one table says what a role may do."""
 
+import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
-from shared.problems import Problem
+from shared.problems import Problem, unavailable
 
 AUDIENCE = "tongcun"
 ISSUER = "tongcun-local"
@@ -70,9 +71,10 @@ class BadToken(Exception):
 
 
 class Verifier:
-    """Verifies tokens against a public key set: a file, or the URL of an OIDC issuer."""
+    """Verifies tokens of one issuer against its public key set: a file, or the URL of an OIDC issuer."""
 
-    def __init__(self, jwks: str) -> None:
+    def __init__(self, jwks: str, issuer: str = ISSUER) -> None:
+        self._issuer = issuer
         self._keys: dict[str, jwt.PyJWK] = {}
         self._verified: dict[str, tuple[int, Principal]] = {}  # token -> (exp, whose it is)
         self._client: jwt.PyJWKClient | None = None
@@ -87,8 +89,14 @@ class Verifier:
                 ) from None
             self._keys = {key.key_id or "": key for key in keys}
 
+    async def authenticate(self, token: str) -> Principal:
+        """As `verify`, but keys that have to be fetched are fetched beside the event loop."""
+        if self._client and token not in self._verified:
+            return await asyncio.to_thread(self.verify, token)
+        return self.verify(token)
+
     def verify(self, token: str) -> Principal:
-        """Raises BadToken. Only EdDSA is taken: a token never chooses its algorithm."""
+        """Raises BadToken, or Problem 503 where no keys can be had. A token never chooses its algorithm: only EdDSA is taken."""
         known = self._verified.get(token)
         if known and time.time() < known[0]:
             return known[1]
@@ -100,7 +108,12 @@ class Verifier:
                 if self._client
                 else self._keys[jwt.get_unverified_header(token).get("kid", "")]
             )
-            payload = jwt.decode(token, key, algorithms=["EdDSA"], audience=AUDIENCE, options={"require": ["exp", "sub", "iss"]})
+            options: Any = {"require": ["exp", "sub", "iss"]}
+            payload = jwt.decode(token, key, algorithms=["EdDSA"], audience=AUDIENCE, issuer=self._issuer, options=options)
+        except jwt.PyJWKClientConnectionError:
+            raise unavailable(
+                "issuer.unavailable", "令牌签发方暂时无法访问，请稍后重试。", "The issuer's keys cannot be had: retry later."
+            ) from None
         except (jwt.PyJWTError, KeyError, TypeError, ValueError) as e:
             raise BadToken(e.__class__.__name__) from None
         principal = _principal(payload)
@@ -108,6 +121,15 @@ class Verifier:
             self._verified.clear()
         self._verified[token] = int(payload["exp"]), principal
         return principal
+
+
+# What a token of these roles must be limited to; without a claim it would see everybody's rows.
+TENANT_ROLES = {"brand": ("brand", "feed"), "operator": ("operator",), "merchant": ("merchant",), "township": ("township",)}
+
+
+def lacks_tenant(roles: Collection[str], claim_kind: str | None) -> bool:
+    """Whether a token of these roles names no tenant although it must."""
+    return bool(roles) and all(r in TENANT_ROLES for r in roles) and not any(claim_kind in TENANT_ROLES[r] for r in roles)
 
 
 def _principal(payload: dict[str, Any]) -> Principal:
@@ -118,6 +140,8 @@ def _principal(payload: dict[str, Any]) -> Principal:
     if len(claims) > 1 or not all(isinstance(value, str) and value for _, value in claims):
         raise BadToken("more than one tenant")
     kind, claim = claims[0] if claims else (None, None)
+    if lacks_tenant(roles, kind):
+        raise BadToken("no tenant")
     scopes = frozenset[str]().union(*(ROLES[r] for r in roles))
     return Principal(str(payload["sub"]), frozenset(roles), scopes, kind, claim)
 
@@ -136,7 +160,7 @@ async def _authorise(request: Request, scopes: SecurityScopes, given: HTTPAuthor
         )
     verifier: Verifier = request.app.state.verifier
     try:
-        principal = verifier.verify(given.credentials)
+        principal = await verifier.authenticate(given.credentials)
     except BadToken:
         raise Problem(
             401,
@@ -153,9 +177,6 @@ async def _authorise(request: Request, scopes: SecurityScopes, given: HTTPAuthor
 def requires(*scopes: str) -> Any:
     """A dependency: the caller's Principal, if its roles carry all of `scopes`. The OpenAPI says which they are."""
     return Security(_authorise, scopes=list(scopes))
-
-
-TokenProvider = Callable[[], Awaitable[str]]
 
 
 def generate_keys() -> tuple[str, str]:

@@ -278,8 +278,34 @@ def _of_validation(e: RequestValidationError) -> Problem:
     errors = e.errors()[:20]
     if any(error["type"] == "json_invalid" for error in errors):
         return Problem(400, "json.invalid", "请求体不是有效的 JSON。", "The body is not valid JSON.")
-    found = [FieldError(_pointer(x["loc"]), x["type"], f"{x['msg']}", x["msg"]) for x in errors]
+    found = [FieldError(_pointer(x["loc"]), x["type"], _IN_CHINESE.get(x["type"], "此项的值不符合要求。"), x["msg"]) for x in errors]
     return Problem(422, "request.invalid", "请求内容有误，请按 errors 修改。", "The request is not valid; see errors.", found)
+
+
+# pydantic's error types that clients really meet; any other is "does not meet the requirements"
+_IN_CHINESE = {
+    "missing": "缺少此项。",
+    "extra_forbidden": "没有这一项，请删除或检查拼写。",
+    "string_type": "应为文字。",
+    "string_too_short": "文字过短。",
+    "string_too_long": "文字过长。",
+    "string_pattern_mismatch": "文字格式不对。",
+    "int_type": "应为整数。",
+    "int_parsing": "应为整数。",
+    "bool_type": "应为 true 或 false。",
+    "bool_parsing": "应为 true 或 false。",
+    "list_type": "应为数组。",
+    "model_attributes_type": "应为对象。",
+    "greater_than_equal": "数值过小。",
+    "less_than_equal": "数值过大。",
+    "enum": "不在允许的取值之内。",
+    "literal_error": "不在允许的取值之内。",
+    "date_parsing": "应为日期，如 2023-07-01。",
+    "date_from_datetime_parsing": "应为日期，如 2023-07-01。",
+    "datetime_parsing": "应为带时区的时间，如 2023-07-14T09:12:03+08:00。",
+    "datetime_from_date_parsing": "应为带时区的时间，如 2023-07-14T09:12:03+08:00。",
+    "timezone_aware": "时间须带时区，如 +08:00。",
+}
 
 
 def _pointer(loc: Sequence[Any]) -> str:

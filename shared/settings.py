@@ -22,6 +22,7 @@ class ServiceSettings(BaseModel):
     kafka_bootstrap: str = Field(description="Kafka brokers, host:port[,host:port]")
     partitions: int = Field(8, ge=1, le=1024, description="partitions of the scans log; fixed when the installation is made")
     jwks: str = Field(description="public keys that tokens are verified with: a file, or an https URL of an OIDC issuer's key set")
+    issuer: str = Field("tongcun-local", description="`iss` that tokens must carry")
     host: str = Field("127.0.0.1", description="address that the API listens on")
     port: int = Field(
         0, ge=0, le=65535, description="TCP port that the API listens on; a worker serves its health and metrics there (0: none)"

@@ -12,7 +12,7 @@ import httpx
 from services.registry import api
 from services.registry.migrate import install
 from services.registry.settings import Settings
-from shared.auth import generate_keys, issue
+from shared.auth import TENANT_ROLES, generate_keys, issue
 from shared.db import Database
 from tests.conftest import MakeDatabase
 
@@ -36,7 +36,7 @@ class Registry:
 
     def token(self, role: str, **claim: str) -> dict[str, str]:
         """The header of a token; at most one claim, e.g. operator="opr_1"."""
-        tenant = next(iter(claim.items()), None)
+        tenant = next(iter(claim.items()), (role, "nobody") if role in TENANT_ROLES else None)
         return {"Authorization": "Bearer " + issue(self.private_pem, subject=f"test:{role}", roles=[role], ttl_s=600, claim=tenant)}
 
     async def call(

@@ -57,7 +57,7 @@ def build(settings: Settings) -> FastAPI:
         checks={"database": lambda: check_installation(database, settings.partitions), "committer": committing},
         max_body_bytes=MAX_REQUEST_BYTES,
     )
-    app.state.verifier = Verifier(settings.jwks)
+    app.state.verifier = Verifier(settings.jwks, settings.issuer)
     return app
 
 

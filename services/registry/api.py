@@ -42,7 +42,7 @@ def build(settings: Settings) -> FastAPI:
         checks={"database": lambda: check_installation(database)},
         max_body_bytes=MAX_BODY_BYTES,
     )
-    app.state.verifier = Verifier(settings.jwks)
+    app.state.verifier = Verifier(settings.jwks, settings.issuer)
     return app
 
 

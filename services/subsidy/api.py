@@ -41,7 +41,7 @@ def build(settings: Settings) -> FastAPI:
         service="subsidy", title="Tongcun subsidy", description=DESCRIPTION, lifespan=lifespan, routers=[parcels.router, books.router],
         checks={"database": lambda: process.check_schema(database, "subsidy")}, max_body_bytes=MAX_BODY_BYTES,
     )  # fmt: skip
-    app.state.verifier = Verifier(settings.jwks)
+    app.state.verifier = Verifier(settings.jwks, settings.issuer)
     return app
 
 

@@ -57,7 +57,10 @@ Reporter = Callable[[Sequence[Position]], Awaitable[Report]]
 
 def positions_from_json(body: bytes) -> list[Position]:
     """Raises msgspec.ValidationError or msgspec.DecodeError, whose text says what is wrong."""
-    return msgspec.json.decode(body, type=Positions).positions
+    positions = msgspec.json.decode(body, type=Positions).positions
+    if len({p.partition for p in positions}) != len(positions):
+        raise msgspec.ValidationError("a partition is reported twice")
+    return positions
 
 
 def report_to_json(report: Report) -> bytes:
@@ -133,8 +136,8 @@ async def heard(database: Database, consumer: str, topic: str, positions: Sequen
             good = [p for p in ordered if p.partition not in wrong]
             await tx.execute(HEARD, topic, consumer, [p.partition for p in good], [p.next_position for p in good], [p.asks for p in good])
         rows = await tx.fetch(HEADS, topic)
-    if not rows or partitions[-1] >= len(rows):
-        raise PartitionMismatch(f"{topic} has {len(rows)} partitions, {consumer} reports {partitions[-1]}: give both the same number")
+        if not rows or partitions[-1] >= len(rows):  # nothing of such a report is kept
+            raise PartitionMismatch(f"{topic} has {len(rows)} partitions, {consumer} reports {partitions[-1]}: give both the same number")
     return Report(
         heads=[r["head"] for r in rows],
         published=[r["published"] for r in rows],
@@ -144,7 +147,7 @@ async def heard(database: Database, consumer: str, topic: str, positions: Sequen
     )
 
 
-REOPEN = "update log_head set closed = false, reason = null where topic = $1 and partition = $2"
+REOPEN = "update log_head set closed = false, reason = null where topic = $1 and partition = $2 and closed returning partition"
 CONSUMERS = """
 select c.consumer, c.partition, c.next_position, h.next_position - c.next_position as lag, c.asks, c.seen_at
 from log_consumer c join log_head h using (topic, partition) where topic = $1 order by 1, 2
@@ -152,9 +155,9 @@ from log_consumer c join log_head h using (topic, partition) where topic = $1 or
 REMOVE_CONSUMER = "delete from log_consumer where topic = $1 and consumer = $2 returning partition"
 
 
-async def reopen(tx: Write, topic: str, partition: int) -> None:
-    """For an operator, once the log holds again what its readers have; else the next report closes it again."""
-    await tx.execute(REOPEN, topic, partition)
+async def reopen(tx: Write, topic: str, partition: int) -> bool:
+    """Whether it was closed. For an operator, once the log holds again what its readers have; else the next report closes it again."""
+    return bool(await tx.fetch(REOPEN, topic, partition))
 
 
 async def consumers(read: Read, topic: str) -> list[asyncpg.Record]:

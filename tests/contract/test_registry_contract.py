@@ -171,5 +171,6 @@ async def test_every_operation_says_which_scope_it_needs(registry: Registry) -> 
         "PUT /v1/log/consumers/{name}": ["log:report"],
         "GET /v1/log/consumers": ["log:read"],
         "DELETE /v1/log/consumers/{name}": ["log:admin"],
+        "POST /v1/log/{partition}/reopen": ["log:admin"],
         "GET /v1/log/{partition}": ["log:read"],
     }

@@ -61,13 +61,14 @@ def operations(scene: Scene) -> dict[str, tuple[str, str, Any, set[str]]]:
         "read log": ("GET", "/v1/log/0?limit=1", None, {"auditor", "admin"}),
         "consumers": ("GET", "/v1/log/consumers", None, {"auditor", "admin"}),
         "report": ("PUT", "/v1/log/consumers/x", {"positions": []}, {"service"}),
+        "reopen": ("POST", "/v1/log/0/reopen", None, {"admin"}),
         "remove consumer": ("DELETE", "/v1/log/consumers/x", None, {"admin"}),
     }
 
 
 @pytest.mark.parametrize("role", sorted(ROLES))
 async def test_each_role_may_exactly_this(scene: Scene, role: str) -> None:
-    claim = {"operator": scene.mine} if role == "operator" else {}
+    claim = {"operator": {"operator": scene.mine}, "township": {"township": "140827100000"}}.get(role, {})
     for name, (method, path, body, roles) in operations(scene).items():
         answer = await scene.registry.client.request(method, path, json=body, headers=scene.registry.token(role, **claim))
         may = answer.status_code not in (401, 403)
@@ -119,7 +120,7 @@ async def test_an_operator_names_only_itself(scene: Scene) -> None:
     assert refused["errors"][0]["pointer"] == "/filer_id"
 
 
-async def test_an_operator_without_a_tenant_owns_nothing(scene: Scene) -> None:
+async def test_an_operator_whose_tenant_is_nobody_owns_nothing(scene: Scene) -> None:
     path = f"/v1/stations/{scene.my_station}"
     await scene.registry.call("PATCH", path, {"name": "改名", "effective_at": JULY}, role="operator", expect=404)
     await scene.registry.call("POST", "/v1/stations", station_body(operator_id=scene.mine), role="operator", expect=403)

@@ -276,9 +276,13 @@ async def test_a_closed_log_takes_nothing_until_an_operator_has_recovered_it(mak
         report = await registry.call("PUT", "/v1/log/consumers/subsidy", {"positions": [ahead]}, role="service")
         assert report["parted"] == [0]
         headers = registry.token("admin")
-        answer = await registry.client.post("/v1/operators", json={"name": "迟", "effective_at": JUNE}, headers=headers)
+        late = {"name": "迟", "effective_at": JUNE}
+        answer = await registry.client.post("/v1/operators", json=late, headers=headers)
         assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "log.closed", "5")
         assert (await registry.get("/v1/operators"))["items"] == []
+        await registry.call("POST", "/v1/log/0/reopen", role="admin")
+        await registry.call("POST", "/v1/log/0/reopen", role="admin", expect=404)
+        await registry.call("POST", "/v1/operators", late)
 
 
 async def test_recorded_at_rises_even_when_the_clock_has_stepped_back(make_database: MakeDatabase) -> None:

@@ -33,6 +33,7 @@ MISUSE = {
     "an unknown role": (["token", "--role", "king"], cli.MISUSED, "king"),
     "an unknown claim": (["token", "--role", "brand", "--claim", "colour=red"], cli.MISUSED, "kind=value"),
     "a claim without a value": (["token", "--role", "brand", "--claim", "brand="], cli.MISUSED, "kind=value"),
+    "a tenant's role without its claim": (["token", "--role", "operator"], cli.MISUSED, "--claim operator="),
     "too many days": (["token", "--role", "brand", "--days", "4000"], cli.MISUSED, "--days"),
     "an unknown verb": (["pay-everybody"], cli.MISUSED, "pay-everybody"),
     "a missing option": (["token"], cli.MISUSED, "--role"),
@@ -111,6 +112,13 @@ async def test_only_an_installation_is_removed(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="nothing removed"):
         await cli.wipe(tmp_path)
     assert (tmp_path / "thesis.txt").exists()
+
+
+async def test_what_is_not_ours_stays(installed: Installation) -> None:
+    (installed.var / "thesis.txt").write_text("mine")
+    (installed.var / "lock").touch()
+    await cli.wipe(installed.var)
+    assert [p.name for p in installed.var.iterdir()] == ["thesis.txt"]
 
 
 async def test_a_running_installation_is_not_removed(installed: Installation) -> None:

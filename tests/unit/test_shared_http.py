@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import httpx
+import jwt
 import pytest
 from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel, ConfigDict
@@ -129,6 +130,13 @@ async def test_every_error_is_a_problem(
     assert "secret words" not in answer.text
 
 
+async def test_a_mistake_is_told_in_chinese_and_english(client: httpx.AsyncClient) -> None:
+    zh = await client.post("/thing", json={})
+    en = await client.post("/thing", json={}, headers={"Accept-Language": "en"})
+    assert zh.json()["errors"] == [{"pointer": "/name", "code": "missing", "detail": "缺少此项。"}]
+    assert en.json()["errors"][0]["detail"] == "Field required"
+
+
 async def test_a_chunked_body_is_counted_while_it_arrives(client: httpx.AsyncClient) -> None:
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(100):
@@ -142,10 +150,16 @@ async def test_a_chunked_body_is_counted_while_it_arrives(client: httpx.AsyncCli
 async def test_a_role_that_lacks_the_scope_is_refused(client: httpx.AsyncClient) -> None:
     good = await client.get("/secret", headers=token(claim=("township", "140827100000")))
     assert good.json() == {"subject": "ann", "claim": "140827100000"}
-    assert (await client.get("/secret", headers=token(roles=["brand"]))).json()["code"] == "scope.missing"
+    tenant = token(roles=["brand"], claim=("brand", "zto"))
+    assert (await client.get("/secret", headers=tenant)).json()["code"] == "scope.missing"
+    assert (await client.get("/secret", headers=token(roles=["brand"]))).json()["code"] == "token.invalid", "it would see all brands"
     assert (await client.get("/secret", headers=token(ttl_s=-10))).json()["code"] == "token.invalid"
     assert (await client.get("/secret", headers=token(roles=["emperor"]))).json()["code"] == "token.invalid"
     stranger, _ = auth.generate_keys()
+    other = jwt.encode(
+        {"iss": "other", "aud": "tongcun", "sub": "x", "exp": 2**33, "roles": ["admin"]}, PRIVATE, "EdDSA", {"kid": "local-1"}
+    )
+    assert (await client.get("/secret", headers={"Authorization": f"Bearer {other}"})).json()["code"] == "token.invalid"
     forged = auth.issue(stranger, subject="ann", roles=["auditor"], ttl_s=60)
     assert (await client.get("/secret", headers={"Authorization": f"Bearer {forged}"})).json()["code"] == "token.invalid"
 

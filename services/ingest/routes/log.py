@@ -44,6 +44,15 @@ async def remove_consumer(request: Request, name: Consumer) -> Response:
     return Response(status_code=204)
 
 
+@router.post("/v1/log/{partition}/reopen", status_code=204, responses=problems(404), dependencies=[requires("log:admin")])
+async def reopen(request: Request, partition: Annotated[int, Path(ge=0, lt=4096)]) -> Response:
+    """A partition that a report has closed takes entries again. Only once the log holds what its readers have: else it closes again."""
+    async with ingest(request).database.write() as tx:
+        if not await log.reopen(tx, TOPIC, partition):
+            raise not_found("已关闭的分区", "closed partition")
+    return Response(status_code=204)
+
+
 @router.get("/v1/log/{partition}", response_model=schemas.LogPage, responses=problems(404, 422), dependencies=[requires("log:read")])
 async def read_log(
     request: Request,

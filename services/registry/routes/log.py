@@ -32,6 +32,13 @@ async def read_log(request: Request, partition: int, query: Annotated[schemas.Lo
     return reply(request, await log.page(database(request), partition, query))
 
 
+@router.post("/v1/log/{partition}/reopen", status_code=204, responses=problems(404), dependencies=[requires("log:admin")])
+async def reopen(request: Request, partition: int) -> Response:
+    """A partition that a report has closed takes entries again. Only once the log holds what its readers have: else it closes again."""
+    await log.reopen(database(request), partition)
+    return Response(status_code=204)
+
+
 @router.delete("/v1/log/consumers/{name}", status_code=204, responses=problems(404), dependencies=[requires("log:admin")])
 async def remove_consumer(request: Request, name: str) -> Response:
     """The only way in which a consumer ends."""

@@ -45,3 +45,9 @@ async def remove(database: Database, name: str) -> None:
         found = NAME.fullmatch(name) and await log.remove_consumer(tx, TOPIC, name)
     if not found:
         raise not_found("消费者", "consumer", "log.consumer_not_found")
+
+
+async def reopen(database: Database, partition: int) -> None:
+    async with database.write() as tx:
+        if not 0 <= partition < 2**31 or not await log.reopen(tx, TOPIC, partition):
+            raise not_found("已关闭的分区", "closed partition", "log.partition_not_found")
