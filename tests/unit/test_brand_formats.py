@@ -174,6 +174,10 @@ def test_a_zto_scan_keeps_its_facts_and_no_person() -> None:
         ({"facilityName": "上王村\u0000点"}, ("text.control_character", "/facilityName")),
         ({"facilityName": "\u202e点村王上"}, ("text.control_character", "/facilityName")),
         ({"facilityName": "老王 13812345678"}, ("text.personal_data", "/facilityName")),
+        ({"facilityName": "老王 138-0013-8000"}, ("text.personal_data", "/facilityName")),
+        ({"facilityCode": "13812345678"}, ("text.personal_data", "/facilityCode")),
+        ({"action": "138 1234 5678"}, ("text.personal_data", "/action")),
+        ({"action": "RETURN_SCAN", "returnType": "张三13812345678"}, ("text.personal_data", "/returnType")),
         ({"facilityName": "点" * 201}, ("field.too_long", "/facilityName")),
     ],
 )
@@ -262,6 +266,18 @@ def test_kuaidi100_codes(code: str, action: str) -> None:
         ("5", "【运城市】【新城镇网点】的快递员【李四】正在派件，电话【13812345678】", "新城镇网点"),
         ("301", "【上王村便民服务点】已签收，电话【0359-6022345】", "上王村便民服务点"),
         ("501", "【】【 】", None),
+        ("5", "【运城市】派送员【张三】正在为您派件", None),
+        ("5", "【运城市】派送员【张三】正在为您派件，网点【新城镇网点】", "新城镇网点"),
+        ("303", "【运城市】他人代收：【张三】", None),
+        ("303", "【运城市】在【上王村便民服务点】由家人【王五】代收", "上王村便民服务点"),
+        ("301", "【上王村便民服务点】凭取货码签收【张三】", "上王村便民服务点"),
+        ("5", "【运城市】张三【138-0013-8000】正在派件", None),
+        ("5", "【运城市】张三【138-0013-8000店】正在派件", None),
+        ("304", "已投递至【上王村便民服务点】，联系电话【0359-602222】", "上王村便民服务点"),
+        ("304", "【运城市】已投递至【上王村（张三）】", None),
+        ("501", "【运城市】已存放至【兔喜生活超市（2号）】", "兔喜生活超市（2号）"),
+        ("0", "快件已到达【垣曲县公司（新城镇）】", "垣曲县公司（新城镇）"),
+        ("301", "【运城市】已签收【王店】", None),
     ],
 )  # fmt: skip
 def test_the_site_of_a_kuaidi100_line(code: str, context: str, site: str | None) -> None:
@@ -296,6 +312,7 @@ def k100(**changes: Any) -> dict[str, Any]:
         ({"com": "huitongkuaidi"}, ("brand.unknown", "/lastResult/com")),
         ({"com": 5}, ("field.type", "/lastResult/com")),
         ({"nu": None}, ("field.missing", "/lastResult/nu")),
+        ({"statusCode": "13812345678"}, ("text.personal_data", "/lastResult/data/0/statusCode")),
         ({"statusCode": None}, ("field.missing", "/lastResult/data/0/statusCode")),
         ({"ftime": "2023-07-14 24:00:00"}, ("time.unreadable", "/lastResult/data/0/ftime")),
         ({"ftime": None, "time": "soon"}, ("time.unreadable", "/lastResult/data/0/time")),
@@ -374,6 +391,9 @@ def test_a_gongpei_push_is_a_form_or_an_object_and_holds_scans_or_one() -> None:
         ({"weightGram": 1.5}, ("field.type", "/data/0/weightGram")),
         ({"weightGram": 10**30}, ("field.type", "/data/0/weightGram")),
         ({"scanId": 1}, ("field.type", "/data/0/scanId")),
+        ({"orderNo": "13812345678"}, ("text.personal_data", "/data/0/orderNo")),
+        ({"siteCode": "0359-6022222"}, ("text.personal_data", "/data/0/siteCode")),
+        ({"receiverCode": "+8613812345678"}, ("text.personal_data", "/data/0/receiverCode")),
     ],
 )
 def test_a_gongpei_scan_that_cannot_be_read_says_where(change: dict[str, Any], flaw: tuple[str, str]) -> None:

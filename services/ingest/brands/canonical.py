@@ -27,6 +27,7 @@ from services.ingest.domain.items import (
     has_control,
     implausible,
     is_personal,
+    is_personal_code,
 )
 from shared.calendar import SHANGHAI
 from shared.contracts.scan import CANONICAL, Action, Retracts
@@ -161,9 +162,7 @@ def _item(push: RawPush, index: int, event: Event, suspicious: bool) -> Item:
         _refuse_control(event)
     if not _is_waybill(event.waybill_no):
         raise Flaw("field.invalid", "waybill_no")
-    for name, text in (("site_name", event.site_name), ("goods", event.goods)):
-        if text and is_personal(text):
-            raise Flaw("text.personal_data", name)
+    _refuse_personal(event)
     raw = event.raw_action or event.action
     scanned_at, scanned_text = _instant(event.scanned_at, push.received_at)
     return Item(
@@ -223,6 +222,16 @@ def _retracts(event: Event) -> Retracts | None:
     if (event.retracts.event_id is None) == (event.retracts.previous_action is None):
         raise Flaw("retracts.exactly_one", "retracts")
     return Retracts(event.retracts.event_id, event.retracts.previous_action)
+
+
+def _refuse_personal(event: Event) -> None:
+    """Of every free text that goes into the log; the waybill's number alone is known to be one."""
+    for name, text in (("site_name", event.site_name), ("goods", event.goods)):
+        if text and is_personal(text):
+            raise Flaw("text.personal_data", name)
+    for name, text in (("raw_action", event.raw_action), ("site_code", event.site_code), ("order_no", event.order_no)):
+        if text and is_personal_code(text):
+            raise Flaw("text.personal_data", name)
 
 
 _TEXTS = ("raw_action", "event_ref", "site_code", "site_name", "goods", "order_no")

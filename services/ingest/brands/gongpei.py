@@ -24,7 +24,19 @@ from services.ingest.brands.base import (
     status_of,
 )
 from services.ingest.domain.items import MAX_CODE, MAX_WEIGHT_G, Flaw, Item, Unreadable
-from services.ingest.domain.native import Document, action_of, brand_of, optional, place, read_each, required, shanghai_time, waybill
+from services.ingest.domain.native import (
+    Document,
+    action_of,
+    brand_of,
+    code,
+    optional,
+    place,
+    read_each,
+    required,
+    required_code,
+    shanghai_time,
+    waybill,
+)
 from shared.contracts.scan import Action
 
 MAPPING_VERSION = 1
@@ -120,7 +132,7 @@ def _item(push: RawPush, index: int, scan: Document, at: str) -> Item:
     company = required(scan, "companyCode", at, MAX_CODE)
     raw = _raw_action(scan, at)
     sent_at, scanned_text, scanned_at = shanghai_time(scan, "scanTime", push.received_at, at)
-    site_code, site_name = optional(scan, "siteCode", at, MAX_CODE), place(optional(scan, "siteName", at), f"{at}/siteName")
+    site_code, site_name = code(scan, "siteCode", at), place(scan, "siteName", at)
     scan_id = optional(scan, "scanId", at, MAX_CODE)
     return Item(
         index=index,
@@ -134,16 +146,15 @@ def _item(push: RawPush, index: int, scan: Document, at: str) -> Item:
         action=action_of(raw, CODES),
         mapping_version=MAPPING_VERSION,
         identity=(scan_id,) if scan_id else (raw, sent_at, site_code, site_name),
-        order_no=optional(scan, "orderNo", at, MAX_CODE),
+        order_no=code(scan, "orderNo", at),
         weight_g=_weight(scan, at),
     )
 
 
 def _raw_action(scan: Document, at: str) -> str:
     """A 签收 says nothing without who received: its raw code is `QS/receiverCode`."""
-    code = required(scan, "scanType", at, MAX_CODE)
-    receiver = optional(scan, "receiverCode", at, MAX_CODE)
-    return f"{code}/{receiver}" if code == "QS" and receiver else code
+    scan_type, receiver = required_code(scan, "scanType", at), code(scan, "receiverCode", at)
+    return f"{scan_type}/{receiver}" if scan_type == "QS" and receiver else scan_type
 
 
 def _weight(scan: Document, at: str) -> int | None:

@@ -4,9 +4,11 @@
 
 The site is the text in 【】 of `context`:
   1. a leading 【…】 that ends in 省 市 州 盟 地区 县 区 旗 is the city, never the site;
-  2. a 【…】 that follows a word for a person (签收人, 快递员 …; also 由, unless the code is 304 or 501, whose 由【…】 is a station) or that
-     holds a telephone number is somebody, never the site;
-  3. of what is left the last one for 301, 303, 304 and 501, else the first one. None left: the scan names no place.
+  2. a 【…】 is a place only if it ends as places do (PLACE_WORDS: 店 站 点 中心 公司 …, perhaps with a number or a bracket behind it) and
+     has three characters: carriers put the names of couriers and addressees in 【】, too, and what looks like neither is left inside;
+  3. a place that follows a word for a person (签收人, 快递员 …; also 由, unless the code is 304 or 501, whose 由【…】 is a station) or that
+     holds a telephone number is somebody all the same;
+  4. of what is left the last one for 301, 303, 304 and 501, else the first one. None left: the scan names no place.
 """
 
 import re
@@ -28,8 +30,19 @@ from services.ingest.brands.base import (
     md5_hex_upper,
     status_of,
 )
-from services.ingest.domain.items import MAX_CODE, MAX_TEXT, Flaw, Item, Unreadable
-from services.ingest.domain.native import Document, action_of, brand_of, clean, optional, read_each, required, shanghai_time, waybill
+from services.ingest.domain.items import MAX_CODE, MAX_TEXT, Flaw, Item, Unreadable, is_personal
+from services.ingest.domain.native import (
+    Document,
+    action_of,
+    brand_of,
+    clean,
+    optional,
+    read_each,
+    required,
+    required_code,
+    shanghai_time,
+    waybill,
+)
 from shared.contracts.scan import Action
 
 MAPPING_VERSION = 1
@@ -69,8 +82,19 @@ CARRIERS: Mapping[str, str] = {
     "danniao": "cainiao",
 }
 MAX_CONTEXT = 2000
+SHORTEST_PLACE = 3  # characters: 王店 may be a shop, and may be Mrs Wang
 PERSON_WITHIN = 8  # characters before a 【 that are looked at
 
+# How names of places end. No 园, 院 or 场 alone: people's names end so, too.
+PLACE_WORDS = (
+    "店", "站", "点", "部", "中心", "公司", "超市", "柜", "仓", "库", "处", "社", "所", "局", "厂", "校", "室", "铺", "村", "庄", "镇",
+    "乡", "市", "县", "小区", "社区", "园区", "校区", "新区", "开发区", "街道", "大厦", "广场", "市场", "农场", "医院", "学院", "花园",
+    "家园", "公寓", "便利", "驿家", "菜鸟", "丰巢", "兔喜", "邮政",
+)  # fmt: skip
+
+_WORD = "(?:" + "|".join(PLACE_WORDS) + ")"
+_NUMBER = "[0-9０-９一二三四五六七八九十]{1,3}"
+_PLACE = re.compile(rf"{_WORD}(?:{_NUMBER}[号部]?)?(?:[(（](?:{_NUMBER}[号部]?|[^()（）]*{_WORD})[)）])?\Z")
 _BRACKETS = re.compile(r"【([^【】]*)】")
 _CITY = re.compile(r"\s*【[^【】]*(?:[省市州盟县区旗]|地区)】")
 _PERSON = re.compile(r"(?:签收人|收件人|代签人|派件员|业务员|快递员|投递员|揽投员|小哥|联系人)\s*[:：是为]?\s*\Z")
@@ -151,7 +175,7 @@ def _same_carrier(document: Document, result: Document) -> None:
 def _item(push: RawPush, index: int, result: Document, moment: Document, at: str) -> Item:
     carrier = required(result, "com", "/lastResult", MAX_CODE)
     brand = brand_of(carrier, CARRIERS, push.feed.brands, "/lastResult/com")
-    code = required(moment, "statusCode", at, MAX_CODE)  # absent: the subscription lacks resultv2
+    code = required_code(moment, "statusCode", at)  # absent: the subscription lacks resultv2
     sent_at, scanned_text, scanned_at = shanghai_time(moment, "ftime" if moment.get("ftime") else "time", push.received_at, at)
     site_name = site_in(_context(moment, at), code)
     if site_name:
@@ -185,16 +209,20 @@ def site_in(context: str, code: str) -> str | None:
     """The place that a line of history names; the rule stands at the top of this file."""
     city = _CITY.match(context)
     found = [(match.start(), match[1].strip()) for match in _BRACKETS.finditer(context, city.end() if city else 0)]
-    places = [name for start, name in found if name and not _somebody(context, start, name, code)]
+    places = [name for start, name in found if _is_place(name) and not _somebody(context, start, name, code)]
     if not places:
         return None
     return places[-1] if code in SITE_IS_LAST else places[0]
 
 
+def _is_place(name: str) -> bool:
+    return len(name) >= SHORTEST_PLACE and _PLACE.search(name) is not None
+
+
 def _somebody(context: str, start: int, name: str, code: str) -> bool:
     near = max(0, start - PERSON_WITHIN)
     by_person = code not in BY_STATION and _BY.search(context, near, start)
-    return bool(by_person or _TELEPHONE.search(name) or _PERSON.search(context, near, start))
+    return bool(by_person or _TELEPHONE.search(name) or is_personal(name) or _PERSON.search(context, near, start))
 
 
 def acknowledge(outcome: Outcome, message: str) -> Ack:

@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from services.ingest.brands.base import Ack, BadSignature, Outcome, RawPush, Wire, decode_json, dumps, matches_any, md5_base64, status_of
-from services.ingest.domain.items import MAX_CODE, Item, Unreadable
-from services.ingest.domain.native import Document, action_of, optional, permitted, place, read_each, required, shanghai_time, waybill
+from services.ingest.domain.items import Item, Unreadable
+from services.ingest.domain.native import Document, action_of, code, permitted, place, read_each, required_code, shanghai_time, waybill
 from shared.contracts.scan import Action
 
 BRAND = "zto"
@@ -62,16 +62,15 @@ def parse(push: RawPush) -> list[Item | Unreadable]:
 
 def _item(push: RawPush, index: int, document: Document) -> Item:
     permitted(BRAND, push.feed.brands, "")
-    code = required(document, "action", max_length=MAX_CODE)
-    action, raw = action_of(code, CODES), code
-    if code == "RETURN_SCAN":
-        kind = optional(document, "returnType", max_length=MAX_CODE) or optional(document, "returnUpdateType", max_length=MAX_CODE)
+    raw = required_code(document, "action")
+    action = action_of(raw, CODES)
+    if raw == "RETURN_SCAN":
+        kind = code(document, "returnType") or code(document, "returnUpdateType")
         if kind:  # part of what was sent, since our reading rests on it
-            raw = f"{code}/{kind}"
+            raw = f"{raw}/{kind}"
             action = Action.DEPARTED if kind in READDRESSING else action
     sent_at, scanned_text, scanned_at = shanghai_time(document, "actionTime", push.received_at)
-    site_code = optional(document, "facilityCode", max_length=MAX_CODE)
-    site_name = place(optional(document, "facilityName"), "/facilityName")
+    site_code, site_name = code(document, "facilityCode"), place(document, "facilityName")
     return Item(
         index=index,
         brand=BRAND,

@@ -5,7 +5,18 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from services.ingest.domain.items import MAX_TEXT, WAYBILL, Flaw, Item, Unreadable, has_control, implausible, is_personal
+from services.ingest.domain.items import (
+    MAX_CODE,
+    MAX_TEXT,
+    WAYBILL,
+    Flaw,
+    Item,
+    Unreadable,
+    has_control,
+    implausible,
+    is_personal,
+    is_personal_code,
+)
 from shared.calendar import SHANGHAI
 from shared.contracts.scan import Action
 
@@ -54,10 +65,26 @@ def clean(text: str, pointer: str, max_length: int = MAX_TEXT) -> str:
     return text
 
 
-def place(text: str | None, pointer: str) -> str | None:
-    """A text that names a place or a thing; one with a mobile or identity number in it is somebody's."""
+def place(document: Document, field: str, at: str = "") -> str | None:
+    """A text that names a place or a thing; one with a telephone or identity number in it is somebody's."""
+    text = optional(document, field, at)
     if text and is_personal(text):
-        raise Flaw("text.personal_data", pointer)
+        raise Flaw("text.personal_data", f"{at}/{field}")
+    return text
+
+
+def code(document: Document, field: str, at: str = "") -> str | None:
+    """A code or an order number, which is no telephone number."""
+    text = optional(document, field, at, MAX_CODE)
+    if text and is_personal_code(text):
+        raise Flaw("text.personal_data", f"{at}/{field}")
+    return text
+
+
+def required_code(document: Document, field: str, at: str = "") -> str:
+    text = code(document, field, at)
+    if text is None:
+        raise Flaw("field.missing", f"{at}/{field}")
     return text
 
 
