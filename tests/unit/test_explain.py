@@ -52,12 +52,12 @@ def test_payable_in_english_says_the_same() -> None:
 
 
 def test_an_assumption_is_told_as_one() -> None:
-    assert "4. 站点当时正常营业：符合。项目假设，待县发改局确认：" in told("别名移交后", "zh")
+    assert "3. 站点当时正常营业：符合。项目假设，待县发改局确认：" in told("别名移交后", "zh")
     assert "to be confirmed by the county (项目假设，待县发改局确认)" in told("别名移交后", "en")
 
 
 def test_a_report_shows_what_would_fail_and_changes_nothing() -> None:
-    assert "5. 站点已就该品牌办理末端备案：不符合（仅提示，不影响补贴）" in told("别名移交后", "zh")
+    assert "4. 站点已就该品牌办理末端备案：不符合（仅提示，不影响补贴）" in told("别名移交后", "zh")
     results = {s.clause.clause_id: s.result for s in traced("别名移交后").steps}
     assert results["downlink.filed"] == results["downlink.hub_arrived"] == "would_fail"
 
@@ -75,7 +75,7 @@ def test_a_filed_station_has_no_better_alternative() -> None:
 def test_refused_names_the_clause_and_what_opening_would_have_earned() -> None:
     zh = told("暂停营业不付", "zh")
     assert zh.startswith("结论：不予补贴。未满足：站点当时正常营业。")
-    assert "4. 站点当时正常营业：不符合（因此不予补贴）" in zh
+    assert "3. 站点当时正常营业：不符合（因此不予补贴）" in zh
     assert "如果站点当时正常营业，补贴为 0.44 元（+0.44 元）" in zh
     assert told("暂停营业不付", "en").startswith("Result: no subsidy. Not met: The station was open at that moment.")
 

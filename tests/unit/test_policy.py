@@ -117,32 +117,32 @@ MISTAKES: dict[str, tuple[bytes, str, str]] = {
     "a type error in a condition": (
         edited(OPEN, 'condition = "station.operating_status > 1"'),
         "policy.condition.type",
-        "/clauses/3/condition",
+        "/clauses/2/condition",
     ),
     "a type error on some values only": (
         edited(OPEN, "condition = \"station.filed ? station.operating_status == 'open' : station.level + 1 == 2\""),
         "policy.condition.type",
-        "/clauses/3/condition",
+        "/clauses/2/condition",
     ),
-    "an unknown fact": (edited(OPEN, "condition = \"station.colour == 'open'\""), "policy.condition.unknown_fact", "/clauses/3/condition"),
+    "an unknown fact": (edited(OPEN, "condition = \"station.colour == 'open'\""), "policy.condition.unknown_fact", "/clauses/2/condition"),
     "an unknown fact behind a short circuit": (
         edited(OPEN, 'condition = "true || station.colour"'),
         "policy.condition.unknown_fact",
-        "/clauses/3/condition",
+        "/clauses/2/condition",
     ),
-    "an unknown name": (edited(OPEN, 'condition = "weather.sunny"'), "policy.condition.unknown_fact", "/clauses/3/condition"),
-    "a root without a fact": (edited(OPEN, 'condition = "size(station) > 0"'), "policy.condition.unknown_fact", "/clauses/3/condition"),
-    "a condition that is no bool": (edited(OPEN, 'condition = "station.level"'), "policy.condition.not_bool", "/clauses/3/condition"),
+    "an unknown name": (edited(OPEN, 'condition = "weather.sunny"'), "policy.condition.unknown_fact", "/clauses/2/condition"),
+    "a root without a fact": (edited(OPEN, 'condition = "size(station) > 0"'), "policy.condition.unknown_fact", "/clauses/2/condition"),
+    "a condition that is no bool": (edited(OPEN, 'condition = "station.level"'), "policy.condition.not_bool", "/clauses/2/condition"),
     "a value that cannot occur": (
         edited(OPEN, "condition = \"station.operating_status == 'opne'\""),
         "policy.condition.constant",
-        "/clauses/3/condition",
+        "/clauses/2/condition",
     ),
-    "a condition that refuses everybody": (edited(OPEN, 'condition = "false"'), "policy.condition.constant", "/clauses/3/condition"),
-    "a division by nothing": (edited(OPEN, 'condition = "1 / 0 == 1"'), "policy.condition.type", "/clauses/3/condition"),
-    "broken CEL": (edited(OPEN, 'condition = "station.level == ("'), "policy.condition.syntax", "/clauses/3/condition"),
-    "a condition without end": (edited(OPEN, f'condition = "{"true && " * 130}true"'), "policy.value", "/clauses/3/condition"),
-    "a clause twice": (edited('"downlink.rural"', '"downlink.station_open"'), "policy.clause.duplicate", "/clauses/3"),
+    "a condition that refuses everybody": (edited(OPEN, 'condition = "false"'), "policy.condition.constant", "/clauses/2/condition"),
+    "a division by nothing": (edited(OPEN, 'condition = "1 / 0 == 1"'), "policy.condition.type", "/clauses/2/condition"),
+    "broken CEL": (edited(OPEN, 'condition = "station.level == ("'), "policy.condition.syntax", "/clauses/2/condition"),
+    "a condition without end": (edited(OPEN, f'condition = "{"true && " * 130}true"'), "policy.value", "/clauses/2/condition"),
+    "a clause twice": (edited('"downlink.rural"', '"downlink.station_open"'), "policy.clause.duplicate", "/clauses/2"),
     "a tier twice": (edited('"village.filed.near"', '"village.filed.far"'), "policy.tier.duplicate", "/tiers/1"),
     "a tier that is never reached": (edited(NEAR, FAR), "policy.tier.unreachable", "/tiers/1/when"),
     "a tier that overlaps": (edited(NEAR, 'when = { level = "village", filed = true }'), "policy.tier.overlap", "/tiers/1/when"),
@@ -152,12 +152,12 @@ MISTAKES: dict[str, tuple[bytes, str, str]] = {
     "a derivation that does not say how": (
         re.sub(r"^how = .*\n", "", TEXT, count=1, flags=re.M).encode(),
         "policy.citation.missing",
-        "/clauses/2",
+        "/clauses/1",
     ),
     "an assumption that cites": (
         edited('basis = "assumption"', 'basis = "assumption"\ndocument = "垣发改字〔2023〕30号"'),
         "policy.citation.assumption",
-        "/clauses/3",
+        "/clauses/2",
     ),
     "a document that is not listed": (
         edited('basis = "quoted"\ndocument = "垣发改字〔2023〕30号"', 'basis = "quoted"\ndocument = "垣发改字〔2022〕1号"'),
@@ -167,14 +167,14 @@ MISTAKES: dict[str, tuple[bytes, str, str]] = {
     "an amount with a decimal point": (edited("amount_fen = 44", "amount_fen = 44.0"), "policy.amount.float", "/tiers/1/amount_fen"),
     "an amount of nothing": (edited("amount_fen = 44", "amount_fen = 0"), "policy.value", "/tiers/1/amount_fen"),
     "an amount in words": (edited("amount_fen = 44", 'amount_fen = "44"'), "policy.value", "/tiers/1/amount_fen"),
-    "an unknown key": (edited('mode = "report"', 'mode = "report"\nurgent = true'), "policy.key.unknown", "/clauses/1/urgent"),
+    "an unknown key": (edited('mode = "report"', 'mode = "report"\nurgent = true'), "policy.key.unknown", "/clauses/3/urgent"),
     "an unknown key at the top": (
         edited('rates_status = "sample"', 'rates_status = "sample"\ncolour = 1'),
         "policy.key.unknown",
         "/colour",
     ),
-    "a missing key": (edited('mode = "report"\n', ""), "policy.key.missing", "/clauses/1"),
-    "an unknown mode": (edited('mode = "report"', 'mode = "maybe"'), "policy.value", "/clauses/1/mode"),
+    "a missing key": (edited('mode = "report"\n', ""), "policy.key.missing", "/clauses/3"),
+    "an unknown mode": (edited('mode = "report"', 'mode = "maybe"'), "policy.value", "/clauses/3/mode"),
     "a time without offset": (
         edited("valid_from = 2023-01-01T00:00:00+08:00", "valid_from = 2023-01-01T00:00:00"),
         "policy.value",
@@ -204,7 +204,7 @@ def test_refuses(mistake: str) -> None:
 
 def test_a_refusal_names_clause_line_and_remedy() -> None:
     with pytest.raises(
-        PolicyError, match=r"line \d+, clause downlink.station_open, /clauses/3/condition: no such fact: station.colour; there are"
+        PolicyError, match=r"line \d+, clause downlink.station_open, /clauses/2/condition: no such fact: station.colour; there are"
     ):
         load(MISTAKES["an unknown fact"][0])
 
