@@ -62,6 +62,7 @@ def the_flaw(format_: str, payload: Any, **more: Any) -> tuple[str, str]:
         (md5_base64(b'{"billCode":"73100196611386","action":"INBOUND"}', SECRET), "rcFDxElzChC6BsjaPiEhQw=="),
         (md5_base64(b'{"billCode":"JT0000000000001"}', SECRET), "yAskdL3caQysJx0WY7hbaA=="),
         (md5_base64(b'{"waybillNo":"770000000000001"}', SECRET), "r5tJ8Vsftd91gRj2vPSUnA=="),
+        (md5_base64(b"<UpdateInfo><mailNo>YT0000000000001</mailNo></UpdateInfo>", SECRET), "U1hNjhvgVLhTJApvTiUYzQ=="),
         (md5_hex_upper(b'{"status":"polling"}', b"salt1"), "AC38506FEB4B8F0AB868A0E803D9F123"),
     ],
 )
@@ -88,6 +89,14 @@ def test_zto_takes_a_plus_that_was_not_encoded() -> None:
     digest = next(d for i in range(200) if "+" in (d := md5_base64(data.encode(), secret := f"k{i}".encode())))
     body = f"data={quote(data)}&data_digest={digest}".encode()
     assert zto.verify(pushed("zto", body), [secret]) == "digest"
+
+
+@pytest.mark.parametrize("ending", [b"&", b"&&", b"&note"])
+def test_a_form_may_end_as_some_clients_end_it(ending: bytes) -> None:
+    wire = zto.sign(zto.SAMPLE, SECRET)
+    push = pushed("zto", wire.body.replace(b"&data_digest", b"&&data_digest") + ending)
+    assert zto.verify(push, [SECRET]) == "digest"
+    assert isinstance(zto.parse(push)[0], Item)
 
 
 def test_zto_digest_is_over_the_text_as_sent_not_over_a_re_encoding() -> None:
@@ -195,7 +204,8 @@ def test_a_day_ahead_is_still_taken_and_a_foreign_brand_is_not() -> None:
     [
         (b"", "body.empty"),
         (b"\x00\xff", "form.invalid"),
-        (b"data", "form.invalid"),
+        (b"data", "form.no_data"),
+        (b"&&", "form.no_data"),
         (b"data=%ff&data_digest=x", "form.invalid"),
         (b"data=1&data=2&data_digest=x", "form.repeated_field"),
         (b"&".join(b"a%d=1" % i for i in range(40)), "form.invalid"),
@@ -329,6 +339,7 @@ def test_kuaidi100_same_carrier_brands_and_empty_histories() -> None:
     assert the_item("kuaidi100", k100(comOld="zhongtong", comNew="zhongtong")).brand == "zto"
     assert the_flaw("kuaidi100", k100(com="yuantong"), brands=("zto",)) == ("brand.not_in_feed", "/lastResult/com")
     assert parsed("kuaidi100", {"status": "abort", "message": "3天查询无记录"}) == []
+    assert parsed("kuaidi100", {"comNew": "", "comOld": "", "lastResult": None}) == []
     assert parsed("kuaidi100", {"lastResult": {"com": "zhongtong", "nu": "1", "data": None}}) == []
     refusals = [
         ([], "json.not_an_object"),
@@ -344,6 +355,12 @@ def test_kuaidi100_same_carrier_brands_and_empty_histories() -> None:
     with pytest.raises(Unparseable) as refused:
         parsed("kuaidi100", long)
     assert refused.value.code == "items.too_many"
+
+
+@pytest.mark.parametrize("result", [None, {}, {"com": "zhongtong", "nu": "1", "data": []}, {"com": "zhongtong", "nu": "1", "data": None}])
+def test_a_change_of_carrier_without_a_history_is_kept_for_a_person(result: Any) -> None:
+    assert the_flaw("kuaidi100", {"comOld": "zhongtong", "comNew": "yuantong", "lastResult": result}) == ("brand.changed", "/comNew")
+    assert the_flaw("kuaidi100", {"comNew": 7, "lastResult": result}) == ("field.type", "/comNew")
 
 
 def test_carriers_are_brands_of_the_programme() -> None:

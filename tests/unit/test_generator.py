@@ -9,7 +9,7 @@ import pytest
 
 from deploy.demo import county, lade, wire
 from deploy.demo.generator import BRANDS_OF, KUAIDI100, Month, Push, month
-from services.ingest.brands import NATIVE
+from services.ingest.brands import NATIVE, kuaidi100
 from services.ingest.brands.base import BadSignature, Feed, RawPush, Unparseable
 from services.ingest.domain.items import Item, Unreadable
 
@@ -51,6 +51,15 @@ def test_the_same_seed_tells_the_same_month(plan: county.County, july: Month) ->
     real = lade.read(len(plan.villages))
     assert month(plan, real, seed=30) == july
     assert month(plan, real, seed=31) != july
+
+
+def test_every_place_of_a_kuaidi100_line_is_read_back(july: Month) -> None:
+    for push in july.first + july.late:
+        if push.feed == KUAIDI100:
+            told = [s.station.name_for(push.brand) if s.station else s.place for s in reversed(push.scans)]
+            (letter,) = wire.letters([push])
+            moments = letter.payload["lastResult"]["data"]
+            assert [kuaidi100.site_in(m["context"], m["statusCode"]) for m in moments] == told
 
 
 def test_proportions(july: Month) -> None:

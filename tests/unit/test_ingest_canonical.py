@@ -4,6 +4,7 @@ import json
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.ingest.brands import canonical
@@ -41,6 +42,19 @@ def test_an_instant_is_one_however_it_is_written_and_its_identity_is_what_was_wr
 
 
 @pytest.mark.parametrize(
+    ("fraction", "written"),
+    [("1", "100000"), ("123456", "123456"), ("1234567", "123456"), ("123456789", "123456"), ("999999999", "999999"), ("0000009", None)],
+)
+def test_an_instant_finer_than_the_log_is_cut_to_the_microsecond(fraction: str, written: str | None) -> None:
+    sent = f"2023-07-14T09:12:03.{fraction}+08:00"
+    (item,) = parse(event(scanned_at=sent))
+    assert isinstance(item, Item)
+    assert item.scanned_text == "2023-07-14T09:12:03" + (f".{written}" if written else "") + "+08:00"
+    assert msgspec.json.decode(f'"{item.scanned_text}"', type=datetime) == item.scanned_at, "readers of the log decode it"
+    assert item.identity[1] == sent
+
+
+@pytest.mark.parametrize(
     ("change", "code", "pointer"),
     [
         ({"scanned_at": "2023-07-14 09:12:03"}, "time.unreadable", "/scanned_at"),
@@ -48,6 +62,8 @@ def test_an_instant_is_one_however_it_is_written_and_its_identity_is_what_was_wr
         ({"scanned_at": "2023-02-30T09:12:03Z"}, "time.unreadable", "/scanned_at"),
         ({"scanned_at": "2023-07-14T09:12:03+99:99"}, "time.unreadable", "/scanned_at"),
         ({"scanned_at": "2023-07-14T25:12:03Z"}, "time.unreadable", "/scanned_at"),
+        ({"scanned_at": "2023-07-14T09:12:03.1234567890Z"}, "time.unreadable", "/scanned_at"),
+        ({"scanned_at": "2023-07-14T09:12:03.Z"}, "time.unreadable", "/scanned_at"),
         ({"scanned_at": 1}, "time.unreadable", "/scanned_at"),
         ({"scanned_at": "0001-01-01T00:00:00+14:00"}, "time.unreadable", "/scanned_at"),
         ({"scanned_at": "2014-12-31T23:00:00+08:00"}, "time.implausible", "/scanned_at"),

@@ -69,9 +69,8 @@ class RawPush:
         if not self.body:
             raise Unparseable("body.empty")
         try:
-            pairs = parse_qsl(
-                self.body.decode(), keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=MAX_FORM_FIELDS
-            )
+            # not strict: some clients end a form with `&`; a field without `=` is an empty one, which `field` refuses
+            pairs = parse_qsl(self.body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FORM_FIELDS)
         except ValueError:  # also UnicodeDecodeError
             raise Unparseable("form.invalid") from None
         fields = dict(pairs)

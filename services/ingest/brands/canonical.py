@@ -190,7 +190,7 @@ def _item(push: RawPush, index: int, event: Event, suspicious: bool) -> Item:
 _is_waybill = re.compile(WAYBILL).match
 _is_division = re.compile(DIVISION).match
 _is_plain = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\+08:00\Z").match  # as the log writes it
-_is_rfc3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})\Z").match
+_is_rfc3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})\Z").match
 
 
 def _division(code: str | None, name: str) -> str | None:
@@ -200,7 +200,7 @@ def _division(code: str | None, name: str) -> str | None:
 
 
 def _instant(text: str, received_at: datetime) -> tuple[datetime, str]:
-    """(instant, as the log writes it)"""
+    """(instant, as the log writes it: to the microsecond, what lies beyond is cut off; the identity keeps the text as sent)"""
     try:
         if _is_plain(text):
             at = datetime.fromisoformat(text)

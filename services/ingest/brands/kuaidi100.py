@@ -150,19 +150,28 @@ def parse(push: RawPush) -> list[Item | Unreadable]:
     document = decode_json(push.field("param"))
     if not isinstance(document, dict):
         raise Unparseable("json.not_an_object")
-    result = document.get("lastResult")
-    if result is None:  # a subscription that ended without a trace (`status` abort): nothing to read
-        return []
+    result = {} if document.get("lastResult") is None else document["lastResult"]
     data = result.get("data") if isinstance(result, dict) else None
     if not isinstance(result, dict) or not isinstance(data, list | None):
         raise Unparseable("json.no_last_result")
-    moments = bounded(data or [])
+    if not data:
+        return _without_history(document, result)
+    moments = bounded(data)
 
     def scan(index: int, moment: Document, at: str) -> Item:
         _same_carrier(document, result)
         return _item(push, index, result, moment, at)
 
     return read_each(moments, [f"/lastResult/data/{i}" for i in range(len(moments))], scan)
+
+
+def _without_history(document: Document, result: Document) -> list[Item | Unreadable]:
+    """A subscription that ended without a trace (`status` abort): nothing to read. A change of carrier is told all the same."""
+    try:
+        _same_carrier(document, result)
+    except Flaw as flaw:
+        return [Unreadable(0, flaw.code, flaw.pointer)]
+    return []
 
 
 def _same_carrier(document: Document, result: Document) -> None:
