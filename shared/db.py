@@ -59,11 +59,12 @@ class Write(Read, Protocol):
 class Database:
     """One pool of connections to one database.
 
-    `dsn` is a libpq URL. `open()` fails within CONNECT_S seconds if the server does not answer.
+    `dsn` is a libpq URL. `open()` fails within CONNECT_S seconds if the server does not answer, a statement after `command_s`.
     """
 
-    def __init__(self, dsn: str, *, max_size: int = 8, application_name: str = "tongcun") -> None:
+    def __init__(self, dsn: str, *, max_size: int = 8, application_name: str = "tongcun", command_s: float = COMMAND_S) -> None:
         self.dsn = dsn
+        self._command_s = command_s
         self._max_size = max_size
         self._settings = SESSION | {"application_name": application_name}
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
@@ -74,7 +75,7 @@ class Database:
             min_size=1,
             max_size=self._max_size,
             timeout=CONNECT_S,
-            command_timeout=COMMAND_S,
+            command_timeout=self._command_s,
             server_settings=self._settings,
         )
         return self
@@ -96,14 +97,33 @@ class Database:
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[Read]:
         """One snapshot for all that a GET shows: REPEATABLE READ, READ ONLY."""
-        async with self.pool.acquire(timeout=CONNECT_S) as pg, pg.transaction(isolation="repeatable_read", readonly=True):
+        async with self._transaction(isolation="repeatable_read", readonly=True) as pg:
             yield cast(Read, pg)
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[Write]:
         """One READ COMMITTED transaction; it commits when the block ends and rolls back when it raises."""
-        async with self.pool.acquire(timeout=CONNECT_S) as pg, pg.transaction():
+        async with self._transaction() as pg:
             yield cast(Write, pg)
+
+    @contextlib.asynccontextmanager
+    async def _transaction(self, **options: Any) -> AsyncIterator[Any]:
+        """asyncpg's own would send ROLLBACK after a time-out or a cancellation, too, and wait for ever where the server hangs: then the
+        connection is dropped, which says the same.
+        """
+        async with self.pool.acquire(timeout=CONNECT_S) as pg:
+            transaction = pg.transaction(**options)
+            try:
+                await transaction.start()
+                yield pg
+                await transaction.commit()
+            except (TimeoutError, asyncio.CancelledError):
+                pg.terminate()
+                raise
+            except BaseException:
+                if not pg.is_closed() and pg.is_in_transaction():
+                    await transaction.rollback()
+                raise
 
     @contextlib.asynccontextmanager
     async def unblocked(self, tx: Write) -> AsyncIterator[None]:

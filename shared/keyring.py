@@ -57,7 +57,8 @@ class Keyring:
 
 def create(path: str | Path) -> None:
     """Make a keyring with one fresh key, readable by its owner alone. Never overwrites."""
-    document = {"current": "key_1", "keys": {"key_1": base64.b64encode(os.urandom(KEY_BYTES)).decode()}}
+    name = f"key_{os.urandom(4).hex()}"  # never a name that another keyring has: a row tells by it that it was written with another one
+    document = {"current": name, "keys": {name: base64.b64encode(os.urandom(KEY_BYTES)).decode()}}
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(document, file)

@@ -33,6 +33,7 @@ class Ingest:
     dsns: Dsns
     private: str
     settings: Settings
+    service: Any
 
     def bearer(self, role: str, claim: tuple[str, str] | None = None) -> dict[str, str]:
         return {"authorization": "Bearer " + auth.issue(self.private, subject="test", roles=[role], ttl_s=600, claim=claim)}
@@ -100,7 +101,7 @@ async def running(directory: Path, dsns: Dsns, like: Ingest | None = None, **mor
     database = await Database(dsns.app, max_size=2).open()
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://ingest") as client:
-        yield Ingest(client, database, dsns, private, settings)
+        yield Ingest(client, database, dsns, private, settings, app.state.service)
     await database.close()
 
 

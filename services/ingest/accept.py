@@ -80,6 +80,11 @@ def new_receipt_id() -> str:
     return "rcp_" + b32encode(raw).decode().lower()
 
 
+def body_aad(receipt_id: str) -> bytes:
+    """What binds an encrypted body to its receipt."""
+    return f"push|{receipt_id}".encode()
+
+
 async def accept(database: Database, tx: Write, drafts: Sequence[Draft], partitions: int) -> list[Receipt]:
     """Decide and store; the caller commits. Raises shared.log.Closed when a partition takes nothing now."""
     decided = await _verdicts(database, tx, drafts)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 from services.ingest import feeds
+from services.ingest.committer import COMMIT_S
 from services.ingest.health import check_installation
 from services.ingest.routes import feeds as feed_routes
 from services.ingest.routes import log, pushes, receipts
@@ -22,12 +23,12 @@ from shared.telemetry import configure
 
 TITLE = "Tongcun ingest 通村接入"
 DESCRIPTION = "Scan events from couriers, aggregators and the county's scanners, each in its own format: nothing acknowledged is ever lost."
-MAX_REQUEST_BYTES = 4 << 20  # up to here a body that is too large gets its sender's own failure body, beyond it a problem
+MAX_REQUEST_BYTES = 4 << 20  # of an administrator's request, too; a push may have much less, and its sender's failure body says so
 
 
 def build(settings: Settings) -> FastAPI:
     """The one place where the API's objects are made. Raises KeyringError."""
-    database = Database(settings.database_url, max_size=settings.pool_size, application_name="ingest-api")
+    database = Database(settings.database_url, max_size=settings.pool_size, application_name="ingest-api", command_s=COMMIT_S)
     reader = Database(settings.database_url, max_size=settings.read_pool_size, application_name="ingest-api-read")
     keyring = Keyring.load(settings.keyring)
 
@@ -45,8 +46,8 @@ def build(settings: Settings) -> FastAPI:
         await database.close()
 
     async def committing() -> None:
-        if not app.state.service.committer.alive:
-            raise process.CannotRun("nobody commits pushes any more: start the process anew")
+        if not app.state.service.alive:
+            raise process.CannotRun("nobody commits pushes or watches the backlog any more: start the process anew")
 
     app = create_app(
         service="ingest",

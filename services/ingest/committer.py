@@ -5,9 +5,10 @@ to COMMIT was lost) the receipts are looked up, never run again.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -17,7 +18,7 @@ import structlog
 from services.ingest import repository
 from services.ingest.accept import VERDICTS, Counts, Draft, Receipt, ReceiptItem, accept
 from shared import failpoints, telemetry
-from shared.db import LOST, Database
+from shared.db import BLOCKED_S, LOST, Database
 from shared.log import Closed
 
 logger = structlog.get_logger(__name__)
@@ -26,6 +27,8 @@ COMMITTERS = 2  # one commit travels while the next one is prepared
 MAX_PUSHES = 64  # of one commit
 MAX_EVENTS = 3_200  # of one commit: beyond it a commit takes longer than a sender should wait for others
 MAX_WAITING = 1_024  # pushes: bodies in memory are bounded, the next one is told to come later
+COMMIT_S = BLOCKED_S + 2  # a commit that takes longer is given up: past the wait for a row that somebody stopped in his tracks holds
+LOOK_UP_S = 1
 BREAK_S = 1.0  # after the database was lost: answer "later" at once, instead of letting everybody find out
 DRAIN_S = 10
 
@@ -64,6 +67,7 @@ class Committer:
         self._queue: deque[_Waiting] = deque()
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._limits: set[asyncio.Timeout] = set()  # of the commits under way
         self._broken_until = 0.0
         self._closing = False
 
@@ -95,15 +99,31 @@ class Committer:
         """Raises Later when a commit could not succeed now."""
         if self._closing:
             raise Later("service.stopping")
-        if time.monotonic() < self._broken_until:
+        if self.broken:
             raise Later("database.unavailable")
         if len(self._queue) >= MAX_WAITING:
             raise Later("service.busy")
 
+    @property
+    def broken(self) -> bool:
+        """Whether the database was just lost: nobody needs to find out again."""
+        return time.monotonic() < self._broken_until
+
+    def hangs(self, for_s: float) -> None:
+        """PostgreSQL takes connections and does not answer: everybody hears "later" for so long, whoever waits for a commit now."""
+        self._broken_until = time.monotonic() + for_s
+        for limit in self._limits:
+            if not limit.expired():
+                limit.reschedule(0)
+
+    def answers(self) -> None:
+        """PostgreSQL does."""
+        self._broken_until = 0.0
+
     async def _run(self) -> None:
         while True:
             if batch := self._take():
-                await self._commit(batch)
+                await self._commit_or_refuse(batch)
             elif self._closing:
                 return
             else:
@@ -117,6 +137,14 @@ class Committer:
             events += len(self._queue[0].draft.items)
             batch.append(self._queue.popleft())
         return batch
+
+    async def _commit_or_refuse(self, batch: Sequence[_Waiting]) -> None:
+        """Whoever has queued before the database was lost does not find out by himself."""
+        if not self.broken:
+            await self._commit(batch)
+            return
+        for waiting in batch:
+            waiting.fail(Later("database.unavailable"))
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
         try:
@@ -132,11 +160,20 @@ class Committer:
                 waiting.answer(receipt)
 
     async def _transaction(self, drafts: Sequence[Draft]) -> list[Receipt]:
-        async with self._database.write() as tx:
+        async with self._limited(), self._database.write() as tx:
             receipts = await accept(self._database, tx, drafts, self._partitions)
             failpoints.hit("ingest.before_commit")
         failpoints.hit("ingest.after_commit")
         return receipts
+
+    @contextlib.asynccontextmanager
+    async def _limited(self) -> AsyncIterator[None]:
+        async with asyncio.timeout(COMMIT_S) as limit:
+            self._limits.add(limit)
+            try:
+                yield
+            finally:
+                self._limits.discard(limit)
 
     async def _one_by_one(self, batch: Sequence[_Waiting], error: Exception) -> None:
         if len(batch) > 1:
@@ -153,10 +190,10 @@ class Committer:
 
     async def _look_up(self, batch: Sequence[_Waiting]) -> None:
         try:
-            async with self._database.read() as read:
+            async with asyncio.timeout(LOOK_UP_S), self._database.read() as read:
                 found = await repository.stored(read, [w.draft.receipt_id for w in batch])
         except NOT_FOUND_OUT:
-            self._broken_until = time.monotonic() + BREAK_S
+            self._broken_until = max(self._broken_until, time.monotonic() + BREAK_S)
             found = {}
         for waiting in batch:
             items = found.get(waiting.draft.receipt_id)

@@ -1,21 +1,29 @@
 """Feeds: who may push, how it signs, and which mode it is in."""
 
+import asyncio
 import re
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import asyncpg
+import structlog
 
 from services.ingest import repository
+from services.ingest.accept import body_aad
 from services.ingest.brands import CANONICAL_FORMAT
 from services.ingest.brands.base import Feed
 from shared.db import LOST, Database, Read, Write
 from shared.keyring import Keyring, KeyringError
 from shared.problems import Problem, not_found
 
+logger = structlog.get_logger(__name__)
+
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,62}")
 OVERLAP_S = 24 * 3600  # a rotated secret stays good for a day: senders change over when they can
+FIND_S = 1.0  # a look-up that takes longer finds PostgreSQL hanging
 FRESH_S = 1.0  # a change of another process is seen within this time
 SECRET_BYTES = 24
 
@@ -80,40 +88,63 @@ async def set_mode(tx: Write, name: str, mode: str) -> Feed:
 
 
 async def refuse_foreign_keyring(read: Read, keyring: Keyring) -> None:
-    """A keyring that cannot open this database's secrets is another installation's. Raises KeyringError."""
-    key_id = await repository.key_in_use(read)
-    if key_id is not None and key_id not in keyring.keys:
-        raise KeyringError(f"the keyring has no key {key_id!r}: restore the keyring that this database was written with")
+    """A keyring that cannot open what this database was last given is another installation's. Raises KeyringError."""
+    secret = await repository.newest_secret(read)
+    push = None if secret else await repository.newest_push(read)
+    try:
+        if secret:
+            keyring.decrypt(secret["key_id"], secret["ciphertext"], _aad(secret["feed"]))
+        elif push:
+            keyring.decrypt(push["key_id"], push["body"], body_aad(push["receipt_id"]))
+    except KeyringError:
+        raise KeyringError("the keyring is not the one that this database was written with: restore that one from its backup") from None
+
+
+class Known(NamedTuple):
+    """`secrets` are the living ones; None: the keyring does not open them."""
+
+    feed: Feed
+    secrets: tuple[bytes, ...] | None
 
 
 class FeedBook:
-    """What a process needs to know of the feeds that push to it, looked up at most once in FRESH_S for each."""
+    """What a process needs to know of the feeds that push to it, looked up at most once in FRESH_S for each.
 
-    def __init__(self, database: Database, keyring: Keyring) -> None:
-        self._database, self._keyring = database, keyring
-        self._known: dict[str, tuple[float, Feed, tuple[bytes, ...]]] = {}
+    `database_broken` says that the database was just lost.
+    """
 
-    async def find(self, name: str) -> tuple[Feed, tuple[bytes, ...]] | None:
-        """(feed, living secrets), or None. While the database is lost, what was known last: the commit will say "later"."""
+    def __init__(self, database: Database, keyring: Keyring, database_broken: Callable[[], bool]) -> None:
+        self._database, self._keyring, self._database_broken = database, keyring, database_broken
+        self._known: dict[str, tuple[float, Known]] = {}
+
+    async def find(self, name: str) -> Known | None:
+        """While the database is lost, what was known last: the commit will say "later". Raises one of LOST within FIND_S."""
         if not NAME.fullmatch(name):
             return None
-        known = self._known.get(name)
-        if known and time.monotonic() - known[0] < FRESH_S:
-            return known[1:]
+        at, known = self._known.get(name, (0.0, None))
+        if known and (self._database_broken() or time.monotonic() - at < FRESH_S):
+            return known
         try:
-            async with self._database.read() as read:
+            async with asyncio.timeout(FIND_S), self._database.read() as read:
                 row = await repository.feed_with_secrets(read, name)
         except LOST:
             if known:
-                return known[1:]
+                return known
             raise
         if row is None:
             self._known.pop(name, None)
             return None
-        ciphertexts = zip(row["key_ids"] or (), row["ciphertexts"] or (), strict=True)
-        found = of_row(row), tuple(self._keyring.decrypt(key_id, data, _aad(name)) for key_id, data in ciphertexts)
-        self._known[name] = time.monotonic(), *found
+        found = Known(of_row(row), self._opened(name, row))
+        self._known[name] = time.monotonic(), found
         return found
+
+    def _opened(self, name: str, row: asyncpg.Record) -> tuple[bytes, ...] | None:
+        ciphertexts = zip(row["key_ids"] or (), row["ciphertexts"] or (), strict=True)
+        try:
+            return tuple(self._keyring.decrypt(key_id, data, _aad(name)) for key_id, data in ciphertexts)
+        except KeyringError as e:
+            logger.error("feed.secret_unreadable", feed=name, reason=str(e))
+            return None
 
     def forget(self, name: str) -> None:
         """After a change of ours, which shows at once."""

@@ -66,8 +66,9 @@ insert into feed (feed, format, brands, site_namespace, mode, silence_after_s) v
 on conflict do nothing returning feed
 """
 UPDATE_MODE = "update feed set mode = $2 where feed = $1 returning feed"
-# Serialises two rotations of one feed, and refuses one of a feed that is not there.
-LOCK_FEED = "select format from feed where feed = $1 for update"
+# Serialises two rotations of one feed, and refuses one of a feed that is not there. `no key`: a push of that feed is not held up, whose
+# foreign key locks the row, too.
+LOCK_FEED = "select format from feed where feed = $1 for no key update"
 RETIRE_SECRETS = "update feed_secret set retires_at = now() + make_interval(secs => $2) where feed = $1 and retires_at is null"
 ADD_SECRET = "insert into feed_secret (feed, key_id, ciphertext) values ($1, $2, $3) returning secret_id"  # noqa: S105 - SQL, no password
 FEEDS = "select feed, format, brands, site_namespace, mode, silence_after_s from feed where feed > $1 order by feed limit $2"
@@ -81,7 +82,8 @@ from feed f cross join lateral (
 ) s
 where f.feed = $1
 """
-KEY_IN_USE = "select key_id from feed_secret order by secret_id desc limit 1"
+NEWEST_SECRET = "select feed, key_id, ciphertext from feed_secret order by secret_id desc limit 1"  # noqa: S105 - SQL, no password
+NEWEST_PUSH = "select receipt_id, key_id, body from push order by receipt_id desc limit 1"  # receipts' ids rise with time
 
 
 async def insert_feed(tx: Write, row: Sequence[object]) -> bool:
@@ -120,10 +122,12 @@ async def feed_with_secrets(read: Read, name: str) -> asyncpg.Record | None:
     return await read.fetchrow(FEED_WITH_SECRETS, name)
 
 
-async def key_in_use(read: Read) -> str | None:
-    """The key of the newest secret: what the keyring must hold. None where no feed has one."""
-    key_id: str | None = await read.fetchval(KEY_IN_USE)
-    return key_id
+async def newest_secret(read: Read) -> asyncpg.Record | None:
+    return await read.fetchrow(NEWEST_SECRET)
+
+
+async def newest_push(read: Read) -> asyncpg.Record | None:
+    return await read.fetchrow(NEWEST_PUSH)
 
 
 # What is read. `$feed`/`$brand`: whose rows the caller may see; null: all. A brand sees the feeds that speak for it alone.

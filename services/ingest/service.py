@@ -1,7 +1,6 @@
 """What ingest does with a push: find the feed, authenticate, read, commit, acknowledge in the sender's own words."""
 
 import asyncio
-import contextlib
 import hashlib
 import zlib
 from collections.abc import Sequence
@@ -11,10 +10,10 @@ from datetime import datetime
 import structlog
 
 from services.ingest import repository
-from services.ingest.accept import Draft, Receipt, new_receipt_id
+from services.ingest.accept import Draft, Receipt, body_aad, new_receipt_id
 from services.ingest.brands import CANONICAL_FORMAT, NATIVE, TOKEN_FORMATS, canonical
 from services.ingest.brands.base import Ack, BadSignature, Feed, Format, Mode, Outcome, RawPush, Unparseable
-from services.ingest.committer import Committer, Later
+from services.ingest.committer import NOT_FOUND_OUT, Committer, Later
 from services.ingest.domain.items import Identified, Item, Unreadable, identify
 from services.ingest.feeds import FeedBook
 from services.ingest.settings import Settings
@@ -29,6 +28,8 @@ logger = structlog.get_logger(__name__)
 
 MAX_BODY_BYTES = 1 << 20
 BACKLOG_EVERY_S = 1.0
+HANGS_S = 2.0  # PostgreSQL that has not answered the simplest question for so long hangs
+REFUSE_S = 2.0  # to count a push that was refused
 RETRY_AFTER_S = 5
 
 # What a sender's engineer reads in the answer: what happened, what to do.
@@ -54,8 +55,8 @@ class Ingest:
 
     def __init__(self, database: Database, reader: Database, keyring: Keyring, settings: Settings) -> None:
         self.database, self.reader, self.keyring = database, reader, keyring
-        self.feeds = FeedBook(database, keyring)
         self.committer = Committer(database, settings.partitions)
+        self.feeds = FeedBook(database, keyring, lambda: self.committer.broken)
         self._limit_events = settings.backlog_events
         self._backlog_events = 0
         self._watcher: asyncio.Task[None] | None = None
@@ -69,11 +70,23 @@ class Ingest:
             self._watcher.cancel()
         await self.committer.close()
 
+    @property
+    def alive(self) -> bool:
+        """Whether everything that runs beside the requests still does."""
+        return self.committer.alive and self._watcher is not None and not self._watcher.done()
+
     async def _watch_backlog(self) -> None:
+        """Also the first to notice that PostgreSQL hangs: this look waits for no lock."""
         while True:
-            with contextlib.suppress(*LOST):  # then commits fail, too, and say so
-                async with self.database.read() as read:
+            try:
+                async with asyncio.timeout(HANGS_S), self.database.read() as read:
                     self._backlog_events = await log.unpublished(read, TOPIC)
+                self.committer.answers()
+            except TimeoutError:
+                self.committer.hangs(HANGS_S + 2 * BACKLOG_EVERY_S)  # until the next look has failed, too
+                logger.warning("database.hangs", after_s=HANGS_S)
+            except NOT_FOUND_OUT as e:  # then commits fail, too, and say so; the next look may succeed
+                logger.warning("backlog.unknown", error=type(e).__name__)
             await asyncio.sleep(BACKLOG_EVERY_S)
 
     async def push(self, name: str, body: bytes | None, content_type: str, token: str | None) -> Answer:
@@ -87,6 +100,8 @@ class Ingest:
         if feed.mode == Mode.PAUSED:
             return _answer(feed, format_, Outcome.FAILED, "paused", receipt_id)
         try:
+            if secrets is None:
+                raise Later("keyring.unreadable")
             return await self._read_and_store(
                 RawPush(feed, body or b"", content_type, _now(), token), format_, secrets, receipt_id, body is None
             )
@@ -115,16 +130,19 @@ class Ingest:
         feed = await self._canonical_feed(name)
         push = RawPush(feed, body or b"", "application/json", _now())
         try:
-            items = canonical.parse(push, inflate(body, encoding))
-        except Unparseable as e:
-            await self._refuse(push, "unparseable", e.code)
-            raise _unparseable(e.code) from None
-        try:
-            return await self._store(push, items, "jwt", "rejected", new_receipt_id())
+            return await self._read_and_store_scans(push, body, encoding)
         except Later as e:
             raise unavailable(
                 e.code, "暂时无法接收，未存储，请稍后重试。", "Nothing was stored: send it again later.", retry_after_s=RETRY_AFTER_S
             ) from None
+
+    async def _read_and_store_scans(self, push: RawPush, body: bytes | None, encoding: str) -> Receipt:
+        try:
+            items = canonical.parse(push, inflate(body, encoding))
+        except Unparseable as e:
+            await self._refuse(push, "unparseable", e.code)
+            raise _unparseable(e.code) from None
+        return await self._store(push, items, "jwt", "rejected", new_receipt_id())
 
     async def _canonical_feed(self, name: str) -> Feed:
         found = await self.feeds.find(name)
@@ -158,7 +176,9 @@ class Ingest:
         """Counted before it is answered, so that the count survives us."""
         feed = push.feed
         digest = hashlib.sha256(push.body).digest()
-        async with self.database.write() as tx:
+        if self.committer.broken:
+            raise Later("database.unavailable")
+        async with asyncio.timeout(REFUSE_S), self.database.write() as tx:
             await repository.insert_refused(
                 tx, (feed.feed, feed.mode, kind, code, push.received_at, shanghai_day(push.received_at), digest)
             )
@@ -172,7 +192,7 @@ def _now() -> datetime:
 
 def _draft(push: RawPush, items: Sequence[Item | Unreadable], verified: str, unreadable: str, receipt_id: str, keyring: Keyring) -> Draft:
     feed = push.feed
-    key_id, ciphertext = keyring.encrypt(push.body, f"push|{receipt_id}".encode())
+    key_id, ciphertext = keyring.encrypt(push.body, body_aad(receipt_id))
     identified: list[Identified | Unreadable] = [
         identify(item, feed.mode, feed.feed, feed.namespace(item.brand)) if isinstance(item, Item) else item for item in items
     ]

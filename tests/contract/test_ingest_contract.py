@@ -282,6 +282,7 @@ async def test_a_token_must_name_a_canonical_feed_that_takes_pushes(ingest: Inge
         (b"\x00\xff\xfe", "form.invalid"),
         (b"data=%00", "form.no_data_digest"),
         (b"x" * ((1 << 20) + 1), "body.too_large"),
+        (b"x" * (5 << 20), "body.too_large"),
         (urlencode({"data": "{", "data_digest": md5_base64(b"{", b"SECRET")}).encode(), "json.invalid"),
         (urlencode({"data": "[" * 99 + "]" * 99, "data_digest": md5_base64(b"[" * 99 + b"]" * 99, b"SECRET")}).encode(), "json.too_deep"),
         (urlencode({"data": "{}", "data_digest": "wrong"}).encode(), "signature"),

@@ -1,6 +1,7 @@
 """PostgreSQL away, a lost answer to COMMIT, a full backlog, a keyring of somebody else: "later" at once, nothing lost, nothing twice."""
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,10 +11,12 @@ import asyncpg
 import pytest
 
 from deploy.embedded.installation import Dsns
+from services.ingest import repository
 from services.ingest.api import build
 from services.ingest.brands import zto
 from services.ingest.health import check_installation
 from services.ingest.migrate import install
+from services.ingest.settings import Settings
 from shared import keyring
 from shared.db import Database
 from shared.keyring import KeyringError
@@ -45,6 +48,34 @@ async def test_when_postgresql_is_away_senders_hear_later_at_once_and_nothing_is
         assert [a["items"][0]["verdict"] for a in answers] == ["accepted", "duplicate"]
 
 
+async def test_when_postgresql_hangs_senders_hear_later_within_seconds_and_then_at_once(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    dsns = await make_database("ingest")
+    async with Gate(dsns.app) as gate, running(tmp_path, dsns, database_url=gate.dsn) as ingest:
+        secret = await ingest.feed("zto-hang", "zto", ["zto"])
+        await ingest.feed("canon-hang", "canonical", ["zto"])
+        assert (await ingest.push("zto-hang", "zto", zto.SAMPLE, secret)).json()["status"] is True
+        assert (await ingest.scans("canon-hang", event())).status_code == 200
+        gate.hang()
+        for within_s in (5, 0.5, 0.5, 0.5):
+            started = time.monotonic()
+            answers = await asyncio.gather(
+                ingest.push("zto-hang", "zto", zto.SAMPLE | {"actionTime": "2023-07-14 10:00:00"}, secret),
+                ingest.push("zto-hang", "zto", zto.SAMPLE, "another secret"),
+                ingest.scans("canon-hang", event(event_ref="hang")),
+                ingest.client.post("/v1/scans", content=b"{", headers=ingest.bearer("brand", ("feed", "canon-hang"))),
+            )
+            assert time.monotonic() - started < within_s
+            assert [(a.status_code, a.headers["retry-after"]) for a in answers] == [(503, "5")] * 4
+            assert answers[0].json()["status"] is False
+            await asyncio.sleep(1)
+        gate.answer_again()
+        await _until_taken(lambda: ingest.scans("canon-hang", event(event_ref="hang")))
+        assert (await _until_taken(lambda: ingest.scans("canon-hang", event(event_ref="hang"))))["counts"]["duplicate"] == 1
+        assert len(await ingest.log()) == 3
+
+
 async def _until_taken(send: Callable[[], Awaitable[Any]]) -> Any:
     for _ in range(50):
         answer = await send()
@@ -63,6 +94,8 @@ class Gate:
         self._host, _, port = address.partition(":")
         self._port = int(port)
         self._shut = False
+        self._passes = asyncio.Event()
+        self._passes.set()
         self._writers: set[asyncio.StreamWriter] = set()
         self.answers_dropped = 0
         self._drop_after: bytes | None = None
@@ -80,6 +113,13 @@ class Gate:
         self._shut = True
         for writer in self._writers:
             writer.transport.abort()
+
+    def hang(self) -> None:
+        """Connections stay, and are taken; nothing passes."""
+        self._passes.clear()
+
+    def answer_again(self) -> None:
+        self._passes.set()
 
     def open_again(self) -> None:
         self._shut = False
@@ -105,6 +145,7 @@ class Gate:
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asker: asyncio.StreamWriter | None) -> None:
         while data := await reader.read(65536):
+            await self._passes.wait()
             writer.write(data)
             await writer.drain()
             if asker and self._drop_after and self._drop_after in data:
@@ -183,7 +224,57 @@ async def test_a_missing_or_foreign_keyring_refuses_to_start(make_database: Make
     with pytest.raises(KeyringError, match="restore it from its backup"):
         build(ingest.settings)
     keyring.create(path)
-    path.write_text(path.read_text().replace("key_1", "key_2"))
-    with pytest.raises(KeyringError, match="restore the keyring"):
-        async with build(ingest.settings).router.lifespan_context(build(ingest.settings)):
+    await refuses(ingest.settings)
+    mine = json.loads(path.with_suffix(".away").read_text())
+    other = json.loads(path.read_text())["keys"].popitem()[1]
+    path.write_text(json.dumps({"current": mine["current"], "keys": {mine["current"]: other}}))
+    await refuses(ingest.settings)
+
+
+async def test_a_foreign_keyring_is_told_by_the_bodies_where_no_feed_has_a_secret(make_database: MakeDatabase, tmp_path: Path) -> None:
+    async with running(tmp_path, await make_database("ingest")) as ingest:
+        await ingest.feed("unkeyed", "canonical", ["zto"])
+        await ingest.scans("unkeyed", event())
+    Path(ingest.settings.keyring).unlink()
+    keyring.create(ingest.settings.keyring)
+    await refuses(ingest.settings)
+
+
+async def refuses(settings: Settings) -> None:
+    app = build(settings)
+    with pytest.raises(KeyringError, match="not the one that this database was written with: restore"):
+        async with app.router.lifespan_context(app):
             pass
+
+
+async def test_a_secret_that_the_keyring_does_not_open_gets_the_retry_answer(make_database: MakeDatabase, tmp_path: Path) -> None:
+    async with running(tmp_path, await make_database("ingest")) as ingest:
+        secret = await ingest.feed("damaged", "zto", ["zto"])
+        owner = await asyncpg.connect(ingest.dsns.owner)
+        await owner.execute("update feed_secret set ciphertext = set_byte(ciphertext, 20, get_byte(ciphertext, 20) # 1)")
+        await owner.close()
+        answer = await ingest.push("damaged", "zto", zto.SAMPLE, secret)
+        assert (answer.status_code, answer.json()["status"], answer.headers["retry-after"]) == (503, False, "5")
+        assert "keyring.unreadable" in answer.json()["message"]
+
+
+async def test_a_watch_that_fails_goes_on_and_one_that_has_ended_is_not_ready(make_database: MakeDatabase, tmp_path: Path) -> None:
+    async with running(tmp_path, await make_database("ingest")) as ingest:
+        owner = await asyncpg.connect(ingest.dsns.owner)
+        await owner.execute("alter table log_relay rename to log_relay_away")
+        await asyncio.sleep(2.2)  # two looks
+        await owner.execute("alter table log_relay_away rename to log_relay")
+        await owner.close()
+        assert (await ingest.client.get("/readyz")).json()["checks"]["committer"] == "ok"
+        ingest.service._watcher.cancel()
+        await asyncio.sleep(0.1)
+        assert "start the process anew" in (await ingest.client.get("/readyz")).json()["checks"]["committer"]
+
+
+async def test_a_push_is_not_held_up_by_a_change_of_its_feed(make_database: MakeDatabase, tmp_path: Path) -> None:
+    async with running(tmp_path, await make_database("ingest")) as ingest:
+        await ingest.feed("locked", "canonical", ["zto"])
+        async with ingest.database.write() as tx:
+            assert await repository.lock_feed(tx, "locked") == "canonical"
+            answer = await asyncio.wait_for(ingest.scans("locked", event()), 2)
+    assert answer.json()["counts"]["accepted"] == 1

@@ -20,7 +20,8 @@ from services.ingest.brands import NATIVE
 from services.ingest.migrate import install
 from services.ingest.push import push, sample
 from services.ingest.settings import Settings, WorkerSettings
-from tests.ingest_support import PARTITIONS, configured, served
+from shared import keyring
+from tests.ingest_support import PARTITIONS, configured, running, served
 
 HEAD_AND_RELAYED = "select array[sum(h.next_position), sum(r.next_position)] from log_head h join log_relay r using (topic, partition)"
 MakeDatabase = Callable[[str], Awaitable[Dsns]]
@@ -100,6 +101,19 @@ async def test_what_keeps_the_api_from_starting_is_one_line(
     assert process.returncode == code
     assert said in errors.decode()
     assert "Traceback" not in errors.decode()
+
+
+async def test_a_fresh_keyring_over_old_data_keeps_the_api_from_starting(make_database: MakeDatabase, tmp_path: Path) -> None:
+    async with running(tmp_path, await make_database("ingest")) as ingest:
+        await ingest.feed("keyed", "zto", ["zto"])
+    keyring.create(tmp_path / "fresh.json")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    process = await started("services.ingest.api", ingest.settings, TONGCUN_PORT=port, TONGCUN_KEYRING=str(tmp_path / "fresh.json"))
+    _, errors = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 2
+    assert errors.decode() == "the keyring is not the one that this database was written with: restore that one from its backup\n"
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,12 @@ def test_the_keyring_opens_only_its_own_rows(tmp_path: Path) -> None:
         keyring.create(path)
 
 
+def test_no_two_keyrings_name_their_keys_alike(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        keyring.create(tmp_path / name)
+    assert keyring.Keyring.load(tmp_path / "a").current != keyring.Keyring.load(tmp_path / "b").current
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"keys": {}, "current": "a"}', '{"keys": {"a": "!"}, "current": "a"}'])
 def test_a_damaged_keyring_says_so(tmp_path: Path, content: str) -> None:
     (tmp_path / "k").write_text(content)

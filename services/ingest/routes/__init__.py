@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from fastapi import Request
+from starlette.exceptions import HTTPException
 
 from services.ingest import repository
 from services.ingest.service import MAX_BODY_BYTES, Ingest
@@ -32,7 +33,10 @@ async def bounded_body(request: Request) -> bytes | None:
     except Problem as problem:
         if problem.status != 413:
             raise
-        return None
+    except HTTPException as refused:  # the application's own limit, beyond ours
+        if refused.status_code != 413:
+            raise
+    return None
 
 
 def tenant(principal: Principal) -> tuple[str | None, str | None]:
