@@ -133,7 +133,11 @@ class Transition(Body):
 
 
 class Correction(Body):
-    """What we recorded for a period was wrong; `receipt_no` where none is known yet. `valid_to` null: from then on."""
+    """What we recorded for a period was wrong; `receipt_no` where none is known yet.
+
+    `valid_to` null: until the next status recorded to begin after `valid_from`, which stays; with a `valid_to`, whatever is recorded
+    before it is replaced.
+    """
 
     valid_from: Moment
     valid_to: Moment | None = None

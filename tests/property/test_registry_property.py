@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from services.registry.domain import aliases, filings, segments
 from services.registry.domain.history import filing_rows
 from services.registry.domain.refusals import Conflict, Invalid
-from services.registry.domain.transitions import WITH_RECEIPT
+from services.registry.domain.transitions import WITH_RECEIPT, allowed
 from shared.contracts.registry import Filing, FilingStatus, OperatorSegment, Station
 from shared.standing import Directory, at
 from tests.unit.test_registry_domain import alias, filing, station
@@ -97,6 +97,14 @@ def test_a_filing_stays_a_life_and_has_its_receipt_from_the_decision_on(
         now = apply(now, *step)
         assert ordered(now.segments)
         assert all((s.receipt_no is not None) == (s.status in WITH_RECEIPT) for s in now.segments)
+
+
+@given(moves)
+def test_transitions_alone_never_leave_the_drawing(done: list[tuple[str, FilingStatus, int, int | None, bool]]) -> None:
+    now = filing((FilingStatus.DRAFT, 1, None, None))
+    for _, to, start, end, receipt in done:
+        now = apply(now, "move", to, start, end, receipt)
+        assert all(allowed(a.status, b.status) for a, b in pairwise(now.segments))
 
 
 @given(moves)

@@ -172,6 +172,29 @@ def test_a_back_dated_transition_must_lead_on_to_the_next_recorded_one() -> None
         filings.moved(chain, S.FILED, t(5), "R")
 
 
+@pytest.mark.parametrize(
+    ("before", "to", "after"),
+    [
+        (SUBMITTED, S.FILED, [(S.FILED, 1)]),  # submitted and filed on one morning
+        (filing((S.CORRECTION_REQUESTED, 1, None, None)), S.RESUBMITTED, [(S.RESUBMITTED, 1)]),
+        (filing((S.FILED, 1, 12, "R"), (S.SUSPENDED, 12, None, "R")), S.LAPSED, [(S.FILED, 1), (S.LAPSED, 12)]),
+        (FILED_12, S.CANCELLED, None),  # submitted, then cancelled: a status that nobody may reach
+        (filing((S.DRAFT, 1, 12, None), (S.SUBMITTED, 12, None, None)), S.FILED, None),
+    ],
+)
+def test_a_transition_at_the_moment_of_the_present_one_follows_from_the_one_before(
+    before: Filing, to: FilingStatus, after: list[tuple[FilingStatus, int]] | None
+) -> None:
+    moment = before.segments[-1].valid_from
+    if after is None:
+        with pytest.raises(Conflict, match="correction") as refused:
+            filings.moved(before, to, moment, "R")
+        assert refused.value.code == "filing.transition_same_moment"
+    else:
+        receipt = "R" if to in WITH_RECEIPT else None
+        assert [(s.status, s.valid_from) for s in filings.moved(before, to, moment, receipt).segments] == [(s, t(d)) for s, d in after]
+
+
 def test_nothing_moves_before_it_was_opened() -> None:
     with pytest.raises(Conflict, match="corr") as refused:
         filings.moved(filing((S.SUBMITTED, 5, None, None)), S.FILED, t(4), "R")
@@ -184,6 +207,55 @@ def test_a_correction_needs_no_transition_and_keeps_the_receipt() -> None:
     assert corrected.segments[-1] == FilingSegment(status=S.FILED, valid_from=t(20), valid_to=None, receipt_no="R")
     never = filings.corrected(lapsed, S.DRAFT, t(1), t(25))
     assert [(s.status, s.receipt_no) for s in never.segments] == [(S.DRAFT, None), (S.LAPSED, "R")]
+
+
+CANCELLED = filing((S.SUBMITTED, 1, 12, None), (S.FILED, 12, 20, "R"), (S.CANCELLED, 20, None, "R"))
+CORRECTIONS = {
+    "inside one segment, until the next recorded": (
+        (S.FILED, 5, None),
+        [(S.SUBMITTED, 1, 5), (S.FILED, 5, 12), (S.FILED, 12, 20), (S.CANCELLED, 20, None)],
+    ),
+    "inside one segment, with its end": (
+        (S.FILED, 5, 8),
+        [(S.SUBMITTED, 1, 5), (S.FILED, 5, 8), (S.SUBMITTED, 8, 12), (S.FILED, 12, 20), (S.CANCELLED, 20, None)],
+    ),
+    "across, with its end": ((S.FILED, 5, 25), [(S.SUBMITTED, 1, 5), (S.FILED, 5, 25), (S.CANCELLED, 25, None)]),
+    "at the start of one": ((S.RESUBMITTED, 1, None), [(S.RESUBMITTED, 1, 12), (S.FILED, 12, 20), (S.CANCELLED, 20, None)]),
+    "at the start of one in between": ((S.SUSPENDED, 12, None), [(S.SUBMITTED, 1, 12), (S.SUSPENDED, 12, 20), (S.CANCELLED, 20, None)]),
+    "at the start of the last": ((S.FILED, 20, None), [(S.SUBMITTED, 1, 12), (S.FILED, 12, 20), (S.FILED, 20, None)]),
+    "inside the last": (
+        (S.FILED, 25, None),
+        [(S.SUBMITTED, 1, 12), (S.FILED, 12, 20), (S.CANCELLED, 20, 25), (S.FILED, 25, None)],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CORRECTIONS)
+def test_a_correction_without_an_end_holds_until_the_next_recorded_status(case: str) -> None:
+    (status, start, end), after = CORRECTIONS[case]
+    corrected = filings.corrected(CANCELLED, status, t(start), t(end) if end else None)
+    assert [(s.status, s.valid_from, s.valid_to) for s in corrected.segments] == [(s, t(a), t(b) if b else None) for s, a, b in after]
+
+
+DATED = replace(CANCELLED, submitted_at=t(1), decided_at=t(12))
+TOLD = replace(filing((S.FILED, 12, None, "R")), submitted_at=t(8), decided_at=t(11))  # as told when it was opened
+DATES = {
+    "filed earlier": (DATED, (S.FILED, 5, None), (1, 5)),
+    "filed later": (DATED, (S.SUBMITTED, 12, 15), (1, 15)),
+    "never filed": (DATED, (S.SUBMITTED, 12, 28), (1, None)),  # then cancelled: a decision without the day of the first
+    "submitted later": (DATED, (S.DRAFT, 1, 3), (3, 12)),
+    "no more than a draft": (replace(filing((S.SUBMITTED, 1, None, None)), submitted_at=t(1)), (S.DRAFT, 1, None), (None, None)),
+    "another period": (DATED, (S.FILED, 20, None), (1, 12)),
+    "another period of what was told": (TOLD, (S.LAPSED, 20, None), (8, 11)),
+    "filed before it was submitted, as told": (TOLD, (S.FILED, 5, None), (None, 5)),
+}
+
+
+@pytest.mark.parametrize("case", DATES)
+def test_a_correction_moves_the_dates_of_submission_and_decision(case: str) -> None:
+    before, (status, start, end), dates = DATES[case]
+    corrected = filings.corrected(before, status, t(start), t(end) if end else None)
+    assert (corrected.submitted_at, corrected.decided_at) == tuple(t(d) if d else None for d in dates)
 
 
 @pytest.mark.parametrize("end", [5, 4])
@@ -344,8 +416,7 @@ def test_the_county_of_every_division_is_yuanqu() -> None:
 
 def test_history_shows_what_was_believed_and_until_when() -> None:
     then = [(t(13), replace(station(), filings=(SUBMITTED,))), (t(14), replace(station(), filings=(FILED_12,)))]
-    corrected = filings.corrected(FILED_12, S.SUBMITTED, t(1), None)
-    rows = filing_rows([*then, (t(20), replace(station(), filings=(corrected,)))])
+    rows = filing_rows([*then, (t(20), replace(station(), filings=(SUBMITTED,)))])
     assert [(r.segment.status, r.recorded_at, r.superseded_at) for r in rows] == [
         (S.SUBMITTED, t(13), t(14)),
         (S.SUBMITTED, t(14), t(20)),

@@ -1,5 +1,6 @@
 """Filings: opening, transitions, corrections. Pure functions from a filing to the next one; they raise Refused."""
 
+from collections.abc import Container
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -28,7 +29,11 @@ def opened(filing: Filing, effective_at: datetime, status: FilingStatus, receipt
 
 
 def moved(filing: Filing, to: FilingStatus, effective_at: datetime, receipt_no: str | None) -> Filing:
-    """The filing after a transition; a back-dated one must also lead on to the status recorded next."""
+    """The filing after a transition: every status that it records leads on to the next one by the drawing.
+
+    A back-dated one must also lead on to the status recorded next. One at the very moment at which the present status began takes its
+    place, so it must follow from the status before, too.
+    """
     i = segments.index_at(filing.segments, effective_at)
     if i is None:
         raise Conflict(
@@ -39,6 +44,14 @@ def moved(filing: Filing, to: FilingStatus, effective_at: datetime, receipt_no: 
     now, after = filing.segments[i], filing.segments[i + 1] if i + 1 < len(filing.segments) else None
     if not allowed(now.status, to):
         raise _not_allowed(now.status, to)
+    before = filing.segments[i - 1] if i and now.valid_from == effective_at else None
+    if before and not allowed(before.status, to):
+        raise Conflict(
+            "filing.transition_same_moment",
+            f"{now.status} 于同一时刻生效，其前的 {before.status} 不能变为 {to}；请填写更晚的 effective_at，或用更正（corrections）。",
+            f"{now.status} began at this very moment, and {before.status} before it cannot become {to}: "
+            "give a later effective_at, or post a correction.",
+        )
     if after and after.valid_from == now.valid_to and not allowed(to, after.status):
         raise Conflict(
             "filing.transition_contradicts_later",
@@ -60,14 +73,38 @@ def moved(filing: Filing, to: FilingStatus, effective_at: datetime, receipt_no: 
 def corrected(
     filing: Filing, status: FilingStatus, valid_from: datetime, valid_to: datetime | None, receipt_no: str | None = None
 ) -> Filing:
-    """What we recorded for [valid_from, valid_to) was wrong: it was `status`. No transition rule applies, since nothing happened."""
+    """What we recorded for [valid_from, valid_to) was wrong: it was `status`. No transition rule applies, since nothing happened.
+
+    Without `valid_to` it holds until the next status recorded to begin after `valid_from`, as every back-dated change does (api §3):
+    a cancellation recorded for July survives a correction of June. To replace it as well, name an end or correct it where it begins.
+    """
     if valid_to is not None and valid_to <= valid_from:
         raise Invalid("period.empty", "结束时间必须晚于开始时间。", "valid_to must be later than valid_from.", "/valid_to")
     known = next((s.receipt_no for s in reversed(filing.segments) if s.receipt_no), None)
     _check_receipt(status, receipt_no, known)
     carried = (receipt_no or known) if status in WITH_RECEIPT else None
-    new = FilingSegment(valid_from=valid_from, valid_to=valid_to, status=status, receipt_no=carried)
-    return replace(filing, segments=segments.overwritten(filing.segments, new))
+    end = valid_to or segments.next_beginning(filing.segments, valid_from)
+    new = FilingSegment(valid_from=valid_from, valid_to=end, status=status, receipt_no=carried)
+    return _redated(filing, replace(filing, segments=segments.overwritten(filing.segments, new)))
+
+
+def _redated(before: Filing, after: Filing) -> Filing:
+    """`submitted_at` and `decided_at` follow the corrected segments; what was told when it was opened stays where they say nothing new."""
+    submitted_at = _follows(before.submitted_at, FilingStatus.SUBMITTED, before, after, {FilingStatus.DRAFT})
+    decided_at = _follows(before.decided_at, FilingStatus.FILED, before, after, set(FilingStatus) - WITH_RECEIPT)
+    if submitted_at and decided_at and submitted_at > decided_at:
+        submitted_at = None  # the submission that we knew of cannot have led to this decision
+    return replace(after, submitted_at=submitted_at, decided_at=decided_at)
+
+
+def _follows(
+    told: datetime | None, status: FilingStatus, before: Filing, after: Filing, too_early: Container[FilingStatus]
+) -> datetime | None:
+    """When `status` first began, if the correction moved that; never a time for a filing that did not get beyond `too_early`."""
+    if all(s.status in too_early for s in after.segments):
+        return None
+    was, now = (next((s.valid_from for s in f.segments if s.status is status), None) for f in (before, after))
+    return told if was == now else now
 
 
 def receipts_of(filing: Filing) -> set[tuple[str, str]]:

@@ -1,6 +1,8 @@
 """Valid time: a life as segments in order, without overlap.
 
-One rule for every back-dated change: it holds until the next recorded one. What was recorded for a later time stays as it was.
+One rule for whatever is back-dated without an end: it holds until the next recorded beginning, and what was recorded for a later time
+stays as it was (api §3). A change *cuts* the segment that holds then (`changed_from`). A correction *overwrites* a period, across
+segments and gaps, and only one that names its end reaches past the next beginning (`overwritten`, `next_beginning`).
 """
 
 from collections.abc import Iterable
@@ -37,6 +39,11 @@ def changed_from(segments: tuple[S, ...], moment: datetime, changes: dict[str, o
     old: Any = segments[i]
     before = () if old.valid_from == moment else (msgspec.structs.replace(old, valid_to=moment),)
     return (*segments[:i], *before, msgspec.structs.replace(old, valid_from=moment, **changes), *segments[i + 1 :])
+
+
+def next_beginning(segments: Iterable[Segment], moment: datetime) -> datetime | None:
+    """When the next segment after `moment` begins; None after the last. Equal neighbours count: there something was recorded."""
+    return min((s.valid_from for s in segments if s.valid_from > moment), default=None)
 
 
 def overwritten(segments: tuple[S, ...], new: S) -> tuple[S, ...]:
