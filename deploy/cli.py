@@ -253,6 +253,11 @@ Format = Annotated[str, typer.Option("--format", help=" ".join(FORMATS))]
 Mode = Annotated[str, typer.Option(help="sandbox | live | paused")]
 
 
+SecretFile = Annotated[
+    Path | None, typer.Option(help="对方自有密钥的文件，如中通 appSecret · a file with the sender's own secret; default: one is made")
+]
+
+
 @feed_app.command("create")
 def feed_create(
     name: str,
@@ -260,9 +265,11 @@ def feed_create(
     mode: Mode = "sandbox",
     brands: Annotated[str | None, typer.Option(help="逗号分隔 · comma-separated; default: all that the format can tell")] = None,
     namespace: Annotated[str | None, typer.Option(help="站点编码所属 · whose site codes it uses; default: each item's brand")] = None,
+    secret_file: SecretFile = None,
 ) -> None:
     """新建数据源，密钥只显示一次 · a new feed; its secret is shown once"""
-    _over_http(lambda at, http: operations.feed_create(at, http, name, format_name, mode, brands, namespace))
+    own = operations.own_secret(secret_file)
+    _over_http(lambda at, http: operations.feed_create(at, http, name, format_name, mode, brands, namespace, own))
 
 
 @feed_app.command("list")
@@ -272,9 +279,16 @@ def feed_list() -> None:
 
 
 @feed_app.command("rotate")
-def feed_rotate(name: str) -> None:
+def feed_rotate(
+    name: str,
+    overlap_s: Annotated[
+        int, typer.Option(min=0, help="旧密钥继续有效的秒数，0 立即作废 · seconds the old ones stay good; 0: revoked")
+    ] = 86400,
+    secret_file: SecretFile = None,
+) -> None:
     """换密钥，旧密钥暂时仍有效 · a new secret beside the old one"""
-    _over_http(lambda at, http: operations.feed_rotate(at, http, name))
+    own = operations.own_secret(secret_file)
+    _over_http(lambda at, http: operations.feed_rotate(at, http, name, overlap_s, own))
 
 
 @feed_app.command("mode")

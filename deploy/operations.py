@@ -47,17 +47,33 @@ async def books(at: Access, http: httpx.AsyncClient) -> str:
 
 
 async def feed_create(
-    at: Access, http: httpx.AsyncClient, name: str, format_name: str, mode: str, brands: str | None, namespace: str | None
+    at: Access,
+    http: httpx.AsyncClient,
+    name: str,
+    format_name: str,
+    mode: str,
+    brands: str | None,
+    namespace: str | None,
+    own: str | None,
 ) -> str:
     wanted = brands.split(",") if brands else BRANDS_OF.get(format_name, list(BRANDS))
-    body = {"feed": name, "format": format_name, "mode": mode, "brands": wanted, "site_namespace": namespace}
+    body = {"feed": name, "format": format_name, "mode": mode, "brands": wanted, "site_namespace": namespace, "secret": own}
     made = await _admin(at, http).post("/v1/feeds", body)
     return _shown(at, name, made, f"{made['format']}，{made['mode']}，品牌 brands {', '.join(made['brands'])}")
 
 
-async def feed_rotate(at: Access, http: httpx.AsyncClient, name: str) -> str:
-    made = await _admin(at, http).post(f"/v1/feeds/{name}/secret", {})
-    return _shown(at, name, made, f"旧密钥仍有效 the old secret stays good for {made['overlap_s']} s")
+async def feed_rotate(at: Access, http: httpx.AsyncClient, name: str, overlap_s: int, own: str | None) -> str:
+    made = await _admin(at, http).post(f"/v1/feeds/{name}/secret", {"overlap_s": overlap_s, "secret": own})
+    still = f"旧密钥仍有效 the old secret stays good for {overlap_s} s" if overlap_s else "旧密钥已作废 the old secret is revoked"
+    return _shown(at, name, made, still)
+
+
+def own_secret(file: Path | None) -> str | None:
+    """A sender's own secret, from a file: a command line is seen by everybody on the machine. Raises Refused."""
+    try:
+        return file.read_text(encoding="ascii").strip() if file else None
+    except (OSError, UnicodeDecodeError) as e:
+        raise Refused(f"{file}: 密钥文件无法读取 · the secret's file cannot be read ({type(e).__name__})") from None
 
 
 def _shown(at: Access, name: str, made: Json, about: str) -> str:

@@ -96,10 +96,14 @@ def decode_cursor(text: str) -> dict[str, Any]:
     except (binascii.Error, ValueError, RecursionError):
         state = None
     if not isinstance(state, dict):
-        raise invalid(
-            "#query/cursor", "cursor.invalid", "游标无效，请从第一页重新开始。", "This cursor is not ours: begin with the first page."
-        )
+        raise bad_cursor()
     return state
+
+
+def bad_cursor() -> Problem:
+    return invalid(
+        "#query/cursor", "cursor.invalid", "游标无效，请从第一页重新开始。", "This cursor is not ours: begin with the first page."
+    )
 
 
 def next_link(request: Request, cursor: str | None) -> dict[str, str]:

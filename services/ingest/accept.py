@@ -24,17 +24,7 @@ from shared.contracts.scan import TOPIC, ScanEvent
 from shared.db import Database, Write
 from shared.identity import parcel_id, partition_of
 
-VERDICTS = ("accepted", "duplicate", "conflict", "quarantined", "rejected")
 _encode = msgspec.json.Encoder().encode
-
-
-class Counts(msgspec.Struct, frozen=True):
-    received: int
-    accepted: int
-    duplicate: int
-    conflict: int
-    quarantined: int
-    rejected: int
 
 
 class ReceiptItem(msgspec.Struct, frozen=True, gc=False):
@@ -43,6 +33,22 @@ class ReceiptItem(msgspec.Struct, frozen=True, gc=False):
     event_id: str | None = None
     code: str | None = None
     pointer: str | None = None
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """In the order of verdicts.VERDICTS."""
+
+    received: int
+    accepted: int
+    duplicate: int
+    conflict: int
+    quarantined: int
+    rejected: int
+
+    @classmethod
+    def of(cls, items: Sequence[ReceiptItem]) -> "Counts":
+        told = [item.verdict for item in items]
+        return cls(len(told), *(told.count(verdict) for verdict in verdicts.VERDICTS))
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -118,9 +124,7 @@ def _receipt(draft: Draft, words: Sequence[str]) -> Receipt:
         else ReceiptItem(i.index, draft.unreadable, None, i.code, i.pointer)
         for i in draft.items
     ]
-    told = [item.verdict for item in items]
-    counts = Counts(len(items), *(told.count(verdict) for verdict in VERDICTS))
-    return Receipt(draft.receipt_id, draft.feed.feed, draft.received_at, counts, msgspec.Raw(_encode(items)))
+    return Receipt(draft.receipt_id, draft.feed.feed, draft.received_at, Counts.of(items), msgspec.Raw(_encode(items)))
 
 
 def _push_row(draft: Draft, receipt: Receipt) -> tuple[object, ...]:
@@ -174,7 +178,7 @@ def _message(draft: Draft, identified: Identified, verdict: Literal["accepted", 
         waybill_no=item.waybill_no,
         raw_action=item.raw_action,
         scanned_at=item.scanned_at,
-        site_namespace=draft.feed.site_namespace or item.brand,
+        site_namespace=draft.feed.namespace(item.brand),
         site_code=item.site_code,
         site_name=item.site_name,
         origin=item.origin,

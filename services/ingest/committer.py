@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from services.ingest import repository
-from services.ingest.accept import VERDICTS, Counts, Draft, Receipt, ReceiptItem, accept
+from services.ingest.accept import Counts, Draft, Receipt, ReceiptItem, accept
 from shared import failpoints, telemetry
 from shared.db import BLOCKED_S, LOST, Database
 from shared.log import Closed
@@ -204,6 +204,4 @@ class Committer:
 
 
 def _receipt_of(draft: Draft, items: bytes) -> Receipt:
-    told = [item.verdict for item in _decode_items(items)]
-    counts = Counts(len(told), *(told.count(verdict) for verdict in VERDICTS))
-    return Receipt(draft.receipt_id, draft.feed.feed, draft.received_at, counts, msgspec.Raw(items))
+    return Receipt(draft.receipt_id, draft.feed.feed, draft.received_at, Counts.of(_decode_items(items)), msgspec.Raw(items))

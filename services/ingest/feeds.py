@@ -17,12 +17,12 @@ from services.ingest.brands import CANONICAL_FORMAT
 from services.ingest.brands.base import Feed
 from shared.db import LOST, Database, Read, Write
 from shared.keyring import Keyring, KeyringError
-from shared.problems import Problem, not_found
+from shared.problems import Problem, invalid, not_found
 
 logger = structlog.get_logger(__name__)
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,62}")
-OVERLAP_S = 24 * 3600  # a rotated secret stays good for a day: senders change over when they can
+OVERLAP_S = 24 * 3600  # a rotated secret stays good for a day, where nobody says otherwise: senders change over when they can
 FIND_S = 1.0  # a look-up that takes longer finds PostgreSQL hanging
 FRESH_S = 1.0  # a change of another process is seen within this time
 SECRET_BYTES = 24
@@ -44,16 +44,18 @@ def _aad(feed: str) -> bytes:
     return f"feed_secret|{feed}".encode()
 
 
-async def create(tx: Write, keyring: Keyring, feed: Feed) -> Secret | None:
-    """The feed's first secret; None for a canonical feed, whose secret is its token. 409 where the name is taken."""
+async def create(tx: Write, keyring: Keyring, feed: Feed, own: str | None) -> Secret | None:
+    """The feed's first secret, the sender's `own` or a new one; None for a canonical feed, whose secret is its token. 409: name taken."""
+    if own and feed.format == CANONICAL_FORMAT:
+        raise invalid("/secret", "feed.no_secret", "canonical 来源用令牌认证，没有密钥。", "A canonical feed has a token, no secret.")
     row = (feed.feed, feed.format, list(feed.brands), feed.site_namespace, feed.mode, feed.silence_after_s)
     if not await repository.insert_feed(tx, row):
         raise Problem(409, "feed.exists", f"来源 {feed.feed} 已存在，请换一个名称。", f"There is a feed {feed.feed}: choose another name.")
-    return None if feed.format == CANONICAL_FORMAT else await _new_secret(tx, keyring, feed.feed)
+    return None if feed.format == CANONICAL_FORMAT else await _new_secret(tx, keyring, feed.feed, own)
 
 
-async def rotate(tx: Write, keyring: Keyring, name: str) -> Secret:
-    """A new secret; the ones before it stay good for OVERLAP_S."""
+async def rotate(tx: Write, keyring: Keyring, name: str, overlap_s: int, own: str | None) -> Secret:
+    """A new secret, the sender's `own` or one of ours; those before it stay good for `overlap_s` at most."""
     format_ = await repository.lock_feed(tx, name)
     if format_ is None:
         raise not_found("该来源", "feed", "feed.unknown")
@@ -64,12 +66,12 @@ async def rotate(tx: Write, keyring: Keyring, name: str) -> Secret:
             "canonical 来源用令牌认证，请用 tongcun token 换发。",
             "A canonical feed has a token, no secret: issue another with `tongcun token`.",
         )
-    await repository.retire_secrets(tx, name, OVERLAP_S)
-    return await _new_secret(tx, keyring, name)
+    await repository.retire_secrets(tx, name, overlap_s)
+    return await _new_secret(tx, keyring, name, own)
 
 
-async def _new_secret(tx: Write, keyring: Keyring, feed: str) -> Secret:
-    plain = secrets.token_urlsafe(SECRET_BYTES)
+async def _new_secret(tx: Write, keyring: Keyring, feed: str, own: str | None) -> Secret:
+    plain = own or secrets.token_urlsafe(SECRET_BYTES)
     key_id, ciphertext = keyring.encrypt(plain.encode(), _aad(feed))
     return Secret(f"sec_{await repository.insert_secret(tx, feed, key_id, ciphertext)}", plain)
 

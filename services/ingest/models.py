@@ -127,6 +127,6 @@ refused_push = Table(
     Column("received_at", DateTime(timezone=True), nullable=False),
     Column("received_date", Date, nullable=False),
     Column("payload_sha256", LargeBinary, nullable=False),
-    CheckConstraint("kind IN ('unauthenticated', 'unparseable')", name="kind"),
+    CheckConstraint("kind IN ('unauthenticated', 'unparseable', 'paused')", name="kind"),
 )
 Index(None, refused_push.c.received_date, refused_push.c.feed)

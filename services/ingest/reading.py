@@ -8,18 +8,18 @@ import asyncpg
 import msgspec
 
 from services.ingest import repository, schemas
+from services.ingest.domain.verdicts import VERDICTS
 from shared import log
 from shared.contracts.scan import TOPIC
 from shared.db import Database, Read
-from shared.http import AsOf, decode_cursor, encode_cursor
-from shared.problems import Problem, invalid, not_found
+from shared.http import AsOf, bad_cursor, decode_cursor, encode_cursor
+from shared.problems import Problem, not_found
 
 Tenant = tuple[str | None, str | None]  # (feed, brand): null, no limit
-VERDICTS = ("received", "accepted", "duplicate", "conflict", "quarantined", "rejected")
 
 
 def _counts(row: asyncpg.Record) -> schemas.Counts:
-    return schemas.Counts(**{name: row[name] for name in VERDICTS})
+    return schemas.Counts(received=row["received"], **{verdict: row[verdict] for verdict in VERDICTS})
 
 
 async def receipt(read: Read, receipt_id: str, tenant: Tenant) -> dict[str, Any]:
@@ -55,15 +55,16 @@ async def completeness(
 
 
 def _day(row: asyncpg.Record) -> schemas.Day:
-    events = _counts(row)
     return schemas.Day(
         feed=row["feed"],
         mode=row["mode"],
         received_date=row["received_date"],
-        pushes=schemas.PushCounts(received=row["pushes"], unauthenticated=row["unauthenticated"], unparseable=row["unparseable"]),
-        events=events,
+        pushes=schemas.PushCounts(
+            received=row["pushes"], unauthenticated=row["unauthenticated"], unparseable=row["unparseable"], paused=row["paused"]
+        ),
+        events=_counts(row),
         declared_events=None,
-        balanced=events.received == events.accepted + events.duplicate + events.conflict + events.quarantined + events.rejected,
+        balanced=row["balanced"],
     )
 
 
@@ -76,7 +77,7 @@ def _after_day(cursor: str | None) -> tuple[date, str, str] | None:
                 return date.fromisoformat(day), feed, mode
             except ValueError:
                 pass
-    raise _bad_cursor()
+    raise bad_cursor()
 
 
 async def quarantine(
@@ -101,14 +102,8 @@ def _before(cursor: str | None) -> int | None:
         return None
     before = decode_cursor(cursor).get("before")
     if not isinstance(before, int) or not 0 <= before < 2**63:
-        raise _bad_cursor()
+        raise bad_cursor()
     return before
-
-
-def _bad_cursor() -> Problem:
-    return invalid(
-        "#query/cursor", "cursor.invalid", "游标无效，请从第一页重新开始。", "This cursor is not ours: begin with the first page."
-    )
 
 
 # the log

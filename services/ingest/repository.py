@@ -69,7 +69,11 @@ UPDATE_MODE = "update feed set mode = $2 where feed = $1 returning feed"
 # Serialises two rotations of one feed, and refuses one of a feed that is not there. `no key`: a push of that feed is not held up, whose
 # foreign key locks the row, too.
 LOCK_FEED = "select format from feed where feed = $1 for no key update"
-RETIRE_SECRETS = "update feed_secret set retires_at = now() + make_interval(secs => $2) where feed = $1 and retires_at is null"
+# Also of those that are on their way out: an overlap of 0 leaves none of them.
+RETIRE_SECRETS = """
+update feed_secret set retires_at = now() + make_interval(secs => $2)
+where feed = $1 and coalesce(retires_at, 'infinity') > now() + make_interval(secs => $2)
+"""
 ADD_SECRET = "insert into feed_secret (feed, key_id, ciphertext) values ($1, $2, $3) returning secret_id"  # noqa: S105 - SQL, no password
 FEEDS = "select feed, format, brands, site_namespace, mode, silence_after_s from feed where feed > $1 order by feed limit $2"
 FEED = "select feed, format, brands, site_namespace, mode, silence_after_s from feed where feed = $1"
@@ -138,7 +142,8 @@ where p.receipt_id = $1 and ($2::text is null or p.feed = $2) and ($3::text is n
 """
 # Which of these receipts were committed, after a commit whose answer was lost.
 STORED = "select receipt_id, items from push where receipt_id = any($1::text[])"
-# One row per feed, mode and Shanghai day of receipt, newest day first; pushes that were refused count beside those that were stored.
+# One row per Shanghai day of receipt, feed and mode, in that order; pushes that were refused count beside those that were stored.
+# `balanced` counts the items of the page's pushes again: the columns that are added up say the same, or somebody has changed them.
 COMPLETENESS = """
 with stored as (
     select received_date, feed, mode, count(*) as pushes, sum(received) as received, sum(accepted) as accepted,
@@ -148,19 +153,32 @@ with stored as (
     group by 1, 2, 3
 ), refused as (
     select received_date, feed, mode,
-        count(*) filter (where kind = 'unauthenticated') as unauthenticated, count(*) filter (where kind = 'unparseable') as unparseable
+        count(*) filter (where kind = 'unauthenticated') as unauthenticated, count(*) filter (where kind = 'unparseable') as unparseable,
+        count(*) filter (where kind = 'paused') as paused
     from refused_push
     where ($1::date is null or received_date >= $1) and ($2::date is null or received_date < $2) and ($3::text[] is null or feed = any($3))
     group by 1, 2, 3
+), page as (
+    select received_date, feed, mode,
+        coalesce(pushes, 0) + coalesce(unauthenticated, 0) + coalesce(unparseable, 0) + coalesce(paused, 0) as pushes,
+        coalesce(unauthenticated, 0) as unauthenticated, coalesce(unparseable, 0) as unparseable, coalesce(paused, 0) as paused,
+        coalesce(received, 0) as received, coalesce(accepted, 0) as accepted, coalesce(duplicate, 0) as duplicate,
+        coalesce(conflict, 0) as conflict, coalesce(quarantined, 0) as quarantined, coalesce(rejected, 0) as rejected
+    from stored full join refused using (received_date, feed, mode)
+    where ($4::text is null or feed = $4) and ($5::text is null or feed in (select f.feed from feed f where f.brands = array[$5]))
+        and ($6::date is null or (received_date, feed, mode) > ($6, $7, $8))
+    order by received_date, feed, mode limit $9
 )
-select received_date, feed, mode, coalesce(pushes, 0) + coalesce(unauthenticated, 0) + coalesce(unparseable, 0) as pushes,
-    coalesce(unauthenticated, 0) as unauthenticated, coalesce(unparseable, 0) as unparseable,
-    coalesce(received, 0) as received, coalesce(accepted, 0) as accepted, coalesce(duplicate, 0) as duplicate,
-    coalesce(conflict, 0) as conflict, coalesce(quarantined, 0) as quarantined, coalesce(rejected, 0) as rejected
-from stored full join refused using (received_date, feed, mode)
-where ($4::text is null or feed = $4) and ($5::text is null or feed in (select f.feed from feed f where f.brands = array[$5]))
-    and ($6::date is null or (received_date, feed, mode) > ($6, $7, $8))
-order by received_date, feed, mode limit $9
+select page.*, (
+    select count(*) = page.received and count(*) filter (where i.verdict = 'accepted') = page.accepted
+        and count(*) filter (where i.verdict = 'duplicate') = page.duplicate
+        and count(*) filter (where i.verdict = 'conflict') = page.conflict
+        and count(*) filter (where i.verdict = 'quarantined') = page.quarantined
+        and count(*) filter (where i.verdict = 'rejected') = page.rejected
+    from push p cross join lateral json_to_recordset(convert_from(p.items, 'UTF8')::json) as i(verdict text)
+    where (p.received_date, p.feed, p.mode) = (page.received_date, page.feed, page.mode)
+) as balanced
+from page order by received_date, feed, mode
 """
 QUARANTINE = """
 select q.quarantine_id, q.receipt_id, q.feed, q.index, q.code, q.pointer, q.received_at

@@ -6,12 +6,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from services.ingest.brands import FORMATS, NATIVE
-from services.ingest.feeds import NAME
+from services.ingest.domain.verdicts import VERDICTS
+from services.ingest.feeds import NAME, OVERLAP_S
 from shared.contracts.scan import BRANDS
 from shared.http import AsOf, Instant, SafeText
 
 FeedName = Annotated[str, Field(pattern=f"^{NAME.pattern}$", description="lower-case letters, digits and hyphens")]
 Mode = Literal["sandbox", "live", "paused"]
+# A sender that already signs with a secret of its own (ZTO's appSecret) keeps it.
+OwnSecret = Annotated[str, Field(pattern=r"^[!-~]{1,256}$", description="the sender's own secret: printable ASCII; without it one is made")]
 
 
 class Request(BaseModel):
@@ -27,6 +30,7 @@ class FeedCreate(Request):
     site_namespace: SafeText(64) | None = None  # type: ignore[valid-type]
     mode: Mode = "sandbox"
     silence_after_s: int = Field(7200, ge=60, le=30 * 86400)
+    secret: OwnSecret | None = None
 
     @field_validator("format")
     @classmethod
@@ -43,6 +47,11 @@ class FeedCreate(Request):
         if len(set(brands)) != len(brands):
             raise ValueError("a brand is named twice")
         return brands
+
+
+class FeedRotate(Request):
+    overlap_s: int = Field(OVERLAP_S, ge=0, le=30 * 86400, description="seconds for which the secrets so far stay good; 0: revoked at once")
+    secret: OwnSecret | None = None
 
 
 class FeedPatch(Request):
@@ -136,7 +145,7 @@ class Counts(BaseModel):
 
 class ReceiptItem(BaseModel):
     index: int
-    verdict: str = Field(description="accepted duplicate conflict quarantined rejected")
+    verdict: str = Field(description=" ".join(VERDICTS))
     event_id: str | None
     code: str | None
     pointer: str | None
@@ -154,6 +163,7 @@ class PushCounts(BaseModel):
     received: int
     unauthenticated: int
     unparseable: int
+    paused: int = Field(description="refused because the feed was paused")
 
 
 class Day(BaseModel):
@@ -163,7 +173,7 @@ class Day(BaseModel):
     pushes: PushCounts
     events: Counts
     declared_events: int | None = Field(description="what the sender says it sent that day; null where it has not said")
-    balanced: bool
+    balanced: bool = Field(description="whether the items of every push, counted again, are the counts that stand here")
 
 
 class Completeness(BaseModel):

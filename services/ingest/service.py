@@ -15,6 +15,7 @@ from services.ingest.brands import CANONICAL_FORMAT, NATIVE, TOKEN_FORMATS, cano
 from services.ingest.brands.base import Ack, BadSignature, Feed, Format, Mode, Outcome, RawPush, Unparseable
 from services.ingest.committer import NOT_FOUND_OUT, Committer, Later
 from services.ingest.domain.items import Identified, Item, Unreadable, identify
+from services.ingest.domain.verdicts import VERDICTS
 from services.ingest.feeds import FeedBook
 from services.ingest.settings import Settings
 from shared import log, telemetry
@@ -36,7 +37,7 @@ RETRY_AFTER_S = 5
 SAID = {
     "stored": "成功 / stored",
     "signature": "签名错误，请核对密钥与编码 / bad signature: check the secret and the encoding",
-    "paused": "该来源已暂停接收，请联系县邮政管理局 / this feed is paused: ask the county's administrator",
+    "paused": "该来源已暂停接收，请联系县里的系统管理员 / this feed is paused: ask the county's administrator",
     "unparseable": "报文无法解析（{code}），请修正后重推 / cannot be parsed ({code}): mend it and push again",
     "retry": "暂时无法接收（{code}），未存储，请稍后重推 / not stored ({code}): push again later",
 }
@@ -97,14 +98,14 @@ class Ingest:
         feed, secrets = found
         format_ = NATIVE[feed.format]
         receipt_id = new_receipt_id()
-        if feed.mode == Mode.PAUSED:
-            return _answer(feed, format_, Outcome.FAILED, "paused", receipt_id)
+        push = RawPush(feed, body or b"", content_type, _now(), token)
         try:
+            if feed.mode == Mode.PAUSED:
+                await self._refuse(push, "paused", "paused")
+                return _answer(feed, format_, Outcome.FAILED, "paused", receipt_id)
             if secrets is None:
                 raise Later("keyring.unreadable")
-            return await self._read_and_store(
-                RawPush(feed, body or b"", content_type, _now(), token), format_, secrets, receipt_id, body is None
-            )
+            return await self._read_and_store(push, format_, secrets, receipt_id, body is None)
         except Later as e:
             return _answer(feed, format_, Outcome.RETRY, "retry", receipt_id, e.code)
         except LOST:
@@ -137,6 +138,11 @@ class Ingest:
             ) from None
 
     async def _read_and_store_scans(self, push: RawPush, body: bytes | None, encoding: str) -> Receipt:
+        if push.feed.mode == Mode.PAUSED:
+            await self._refuse(push, "paused", "paused")
+            raise Problem(
+                409, "feed.paused", "该来源已暂停接收，请联系县里的系统管理员。", "This feed is paused: ask the county's administrator."
+            )
         try:
             items = canonical.parse(push, inflate(body, encoding))
         except Unparseable as e:
@@ -148,7 +154,7 @@ class Ingest:
         found = await self.feeds.find(name)
         if found is None:
             raise not_found("令牌所属的来源", "feed as the token names", "feed.unknown")
-        feed = found[0]
+        feed = found.feed
         if feed.format != CANONICAL_FORMAT:
             raise Problem(
                 409,
@@ -156,8 +162,6 @@ class Ingest:
                 f"此来源的格式是 {feed.format}，请推送到 /v1/push/{feed.feed}。",
                 f"The feed speaks {feed.format}: push to /v1/push/{feed.feed}.",
             )
-        if feed.mode == Mode.PAUSED:
-            raise Problem(409, "feed.paused", "该来源已暂停接收，请联系管理员。", "This feed is paused: ask the administrator.")
         return feed
 
     async def _store(self, push: RawPush, items: Sequence[Item | Unreadable], verified: str, unreadable: str, receipt_id: str) -> Receipt:
@@ -211,7 +215,7 @@ def _draft(push: RawPush, items: Sequence[Item | Unreadable], verified: str, unr
 
 def _count(feed: str, receipt: Receipt) -> None:
     telemetry.INGEST_PUSHES.labels(feed, "stored").inc()
-    for verdict in ("accepted", "duplicate", "conflict", "quarantined", "rejected"):
+    for verdict in VERDICTS:
         if n := getattr(receipt.counts, verdict):
             telemetry.INGEST_EVENTS.labels(feed, verdict).inc(n)
 

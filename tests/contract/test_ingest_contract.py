@@ -94,6 +94,33 @@ async def test_a_feed_is_made_shown_listed_rotated_and_switched(ingest: Ingest) 
     assert (refused.status_code, refused.json()["status"], "paused" in refused.json()["message"]) == (200, False, True)
 
 
+async def test_a_rotation_revokes_at_once_where_it_is_told_to(ingest: Ingest) -> None:
+    admin = ingest.bearer("admin")
+    first = await ingest.feed("leaked", "zto", ["zto"])
+    second = (await ingest.client.post("/v1/feeds/leaked/secret", headers=admin)).json()
+    third = (await ingest.client.post("/v1/feeds/leaked/secret", json={"overlap_s": 0}, headers=admin)).json()
+    assert (second["overlap_s"], third["overlap_s"]) == (86400, 0)
+    pushed = [(await ingest.push("leaked", "zto", zto.SAMPLE, s)).json()["status"] for s in (first, second["secret"], third["secret"])]
+    assert pushed == [False, False, True]
+    for wrong in ({"overlap_s": -1}, {"overlap_s": "0"}, {"overlap": 0}, {"secret": "a b"}):
+        refused = await ingest.client.post("/v1/feeds/leaked/secret", json=wrong, headers=admin)
+        assert (refused.status_code, refused.json()["code"]) == (422, "request.invalid"), wrong
+
+
+async def test_a_sender_keeps_its_own_secret_which_is_never_shown_again(ingest: Ingest) -> None:
+    admin, own = ingest.bearer("admin"), "appSecret/of+ZTO~1"
+    made = await ingest.client.post("/v1/feeds", json={"feed": "own", "format": "zto", "brands": ["zto"], "secret": own}, headers=admin)
+    assert (made.status_code, made.json()["secret"]) == (201, own)
+    assert (await ingest.push("own", "zto", zto.SAMPLE, own)).json()["status"] is True
+    await ingest.client.post("/v1/feeds/own/secret", json={"secret": "n" * 256, "overlap_s": 0}, headers=admin)
+    assert (await ingest.push("own", "zto", zto.SAMPLE, "n" * 256)).json()["status"] is True
+    assert (await ingest.push("own", "zto", zto.SAMPLE, own)).json()["status"] is False
+    for url in ("/v1/feeds/own", "/v1/feeds"):
+        shown = (await ingest.client.get(url, headers=admin)).text
+        assert own not in shown
+        assert "n" * 256 not in shown
+
+
 async def test_a_canonical_feed_has_no_secret_to_rotate(ingest: Ingest) -> None:
     refused = await ingest.client.post("/v1/feeds/canon/secret", headers=ingest.bearer("admin"))
     assert (refused.status_code, refused.json()["code"]) == (409, "feed.no_secret")
@@ -121,7 +148,7 @@ async def test_completeness_and_quarantine_have_the_documented_fields(ingest: In
     await ingest.scans("canon", event(), event(weight_g="heavy"))
     day = {
         "feed": "zto-yuanqu", "mode": "live", "received_date": "2023-07-14",
-        "pushes": {"received": 433, "unauthenticated": 2, "unparseable": 1},
+        "pushes": {"received": 433, "unauthenticated": 2, "unparseable": 1, "paused": 0},
         "events": {"received": 430, "accepted": 401, "duplicate": 25, "conflict": 1, "quarantined": 2, "rejected": 1},
         "declared_events": None, "balanced": True,
     }  # fmt: skip
@@ -302,7 +329,7 @@ async def test_a_native_push_that_cannot_be_read_gets_its_senders_failure_body_a
     assert answer.headers["receipt-id"].startswith("rcp_")
     (day,) = (await ingest.client.get(f"/v1/completeness?feed={name}", headers=ingest.bearer("auditor"))).json()["items"]
     kind = "unauthenticated" if word == "signature" else "unparseable"
-    assert day["pushes"] == {"received": 1, "unauthenticated": 0, "unparseable": 0} | {kind: 1}
+    assert day["pushes"] == {"received": 1, "unauthenticated": 0, "unparseable": 0, "paused": 0} | {kind: 1}
 
 
 async def test_a_push_address_that_is_none_is_404(ingest: Ingest) -> None:
@@ -334,6 +361,8 @@ async def test_scanners_may_send_json(ingest: Ingest) -> None:
         ({"brands": []}, "/brands"), ({"brands": ["zto", "zto"]}, "/brands"), ({"mode": "on"}, "/mode"),
         ({"silence_after_s": "7200"}, "/silence_after_s"),
         ({"silence_after_s": 1}, "/silence_after_s"), ({"site_namespace": "\x00"}, "/site_namespace"), ({"more": 1}, "/more"),
+        ({"secret": ""}, "/secret"), ({"secret": "a b"}, "/secret"), ({"secret": "密钥"}, "/secret"), ({"secret": "x" * 257}, "/secret"),
+        ({"secret": "x\n"}, "/secret"), ({"secret": "own", "format": "canonical"}, "/secret"),
     ],
 )  # fmt: skip
 async def test_a_feed_with_a_mistake_says_where(ingest: Ingest, change: dict[str, Any], pointer: str) -> None:

@@ -7,13 +7,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from alembic import command
 
 from deploy.embedded.installation import Dsns
 from services.ingest.brands import gongpei, kuaidi100, zto
+from services.ingest.domain.verdicts import VERDICTS
 from services.ingest.migrate import install
-from services.ingest.reading import VERDICTS
 from shared.identity import parcel_key, partition_of
 from shared.migrations import config
 from tests.ingest_support import PARTITIONS, Ingest, event, running
@@ -134,9 +135,45 @@ async def test_completeness_counts_what_came_and_what_was_refused(ingest: Ingest
     await ingest.client.post("/v1/push/zto-c", content=b"\x00\xff", headers={"content-type": "application/x-www-form-urlencoded"})
     page = (await ingest.client.get("/v1/completeness?feed=zto-c", headers=ingest.bearer("auditor"))).json()
     (day,) = page["items"]
-    assert day["pushes"] == {"received": 4, "unauthenticated": 1, "unparseable": 1}
+    assert day["pushes"] == {"received": 4, "unauthenticated": 1, "unparseable": 1, "paused": 0}
     assert day["events"] == {"received": 2, "accepted": 1, "duplicate": 1, "conflict": 0, "quarantined": 0, "rejected": 0}
     assert (day["balanced"], day["mode"], day["declared_events"]) == (True, "live", None)
+
+
+@pytest.mark.parametrize("format_", ["zto", "canonical"])
+async def test_what_is_pushed_to_a_paused_feed_is_counted(ingest: Ingest, format_: str) -> None:
+    secret = await ingest.feed(f"paused-{format_}", format_, ["zto"], mode="paused")
+    for _ in range(2):
+        if format_ == "canonical":
+            assert (await ingest.scans("paused-canonical", event())).status_code == 409
+        else:
+            assert (await ingest.push("paused-zto", "zto", zto.SAMPLE, secret)).json()["status"] is False
+    page = (await ingest.client.get(f"/v1/completeness?feed=paused-{format_}", headers=ingest.bearer("auditor"))).json()
+    (day,) = page["items"]
+    assert day["pushes"] == {"received": 2, "unauthenticated": 0, "unparseable": 0, "paused": 2}
+    assert (day["mode"], day["events"]["received"], day["balanced"]) == ("paused", 0, True)
+
+
+async def test_a_day_is_balanced_only_while_its_items_are_its_counts(ingest: Ingest) -> None:
+    await ingest.feed("balance", "canonical", ["zto"])
+    await ingest.scans("balance", event(event_ref="1"), event(event_ref="1"), event(event_ref="2"), event(weight_g=-1))
+    owner = await asyncpg.connect(ingest.dsns.owner)
+
+    async def balanced() -> bool:
+        page = await ingest.client.get("/v1/completeness?feed=balance", headers=ingest.bearer("auditor"))
+        said: bool = page.json()["items"][0]["balanced"]
+        return said
+
+    assert await balanced()
+    for change, back in [
+        ("accepted = 1, duplicate = 2", "accepted = 2, duplicate = 1"),
+        ("received = 5, rejected = 2", "received = 4, rejected = 1"),
+    ]:
+        await owner.execute(f"update push set {change} where feed = 'balance'")
+        assert not await balanced(), change
+        await owner.execute(f"update push set {back} where feed = 'balance'")
+    assert await balanced()
+    await owner.close()
 
 
 async def test_the_counts_of_live_feeds_are_the_positions_of_the_log(ingest: Ingest) -> None:
@@ -151,8 +188,8 @@ async def test_the_counts_of_live_feeds_are_the_positions_of_the_log(ingest: Ing
     assert logged == len(await ingest.log())
     assert page.json()["unpublished_events"] == logged, "no relay runs here"
     for item in items:
-        counts = [item["events"][name] for name in VERDICTS]
-        assert counts[0] == sum(counts[1:])
+        assert item["events"]["received"] == sum(item["events"][verdict] for verdict in VERDICTS)
+        assert item["balanced"]
 
 
 async def test_the_log_can_be_read_and_its_chain_checked(ingest: Ingest) -> None:

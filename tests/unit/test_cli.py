@@ -42,6 +42,8 @@ MISUSE = {
     "a port out of range": (["up", "--port-base", "80"], cli.MISUSED, "--port-base"),
     "a token before the first start": (["token", "--role", "auditor"], cli.FAILED, "./tongcun up"),
     "feeds before the first start": (["feed", "list"], cli.FAILED, "./tongcun up"),
+    "a secret's file that is not there": (["feed", "rotate", "zto-yuanqu", "--secret-file", "/nowhere/s"], cli.FAILED, "/nowhere/s"),
+    "an overlap before now": (["feed", "rotate", "zto-yuanqu", "--overlap-s", "-1"], cli.MISUSED, "--overlap-s"),
     "a push in an unknown format": (["push", "carrier-pigeon"], cli.FAILED, "zto"),
     "a push of a file that is not there": (["push", "zto", "/nowhere/sample.json"], cli.FAILED, "/nowhere/sample.json"),
 }

@@ -9,6 +9,7 @@ from typing import Literal
 
 Candidate = tuple[bytes, bytes]  # (event id, content)
 Verdict = Literal["accepted", "duplicate", "conflict"]
+VERDICTS = ("accepted", "duplicate", "conflict", "quarantined", "rejected")  # of an item; the last two are of those that cannot be read
 
 
 def first_contents(candidates: Sequence[Candidate]) -> dict[bytes, bytes]:

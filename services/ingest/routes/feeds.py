@@ -6,21 +6,22 @@ from services.ingest import feeds, repository, schemas
 from services.ingest.brands.base import Feed
 from services.ingest.routes import as_of, ingest, problems
 from shared.auth import requires
-from shared.http import DEFAULT_LIMIT, CursorParam, Limit, decode_cursor, encode_cursor, next_link, reply
-from shared.problems import invalid
+from shared.http import DEFAULT_LIMIT, CursorParam, Limit, bad_cursor, decode_cursor, encode_cursor, next_link, reply
 
 router = APIRouter(tags=["feeds 来源"])
+
+NO_WISHES = schemas.FeedRotate()
 
 
 @router.post(
     "/v1/feeds", status_code=201, response_model=schemas.FeedCreated, responses=problems(409, 422), dependencies=[requires("feeds:write")]
 )
 async def create(request: Request, body: schemas.FeedCreate) -> Response:
-    """A new sender. `secret` is shown once."""
+    """A new sender. `secret`, ours or the sender's own, is shown once."""
     service = ingest(request)
     feed = Feed(body.feed, body.format, tuple(body.brands), body.site_namespace, body.mode, body.silence_after_s)
     async with service.database.write() as tx:
-        made = await feeds.create(tx, service.keyring, feed)
+        made = await feeds.create(tx, service.keyring, feed, body.secret)
     created = schemas.FeedCreated.of(feed, secret=made and made.secret, secret_id=made and made.secret_id)
     return reply(request, created, status=201, headers={"Location": f"/v1/feeds/{feed.feed}"})
 
@@ -39,9 +40,7 @@ async def list_feeds(request: Request, limit: Limit = DEFAULT_LIMIT, cursor: Cur
 def _after(cursor: str | None) -> str:
     feed = decode_cursor(cursor).get("feed") if cursor else ""
     if not isinstance(feed, str) or "\x00" in feed:
-        raise invalid(
-            "#query/cursor", "cursor.invalid", "游标无效，请从第一页重新开始。", "This cursor is not ours: begin with the first page."
-        )
+        raise bad_cursor()
     return feed
 
 
@@ -53,15 +52,15 @@ async def get(request: Request, feed: schemas.FeedName) -> Response:
 
 
 @router.post(
-    "/v1/feeds/{feed}/secret", response_model=schemas.FeedSecret, responses=problems(404, 409), dependencies=[requires("feeds:write")]
+    "/v1/feeds/{feed}/secret", response_model=schemas.FeedSecret, responses=problems(404, 409, 422), dependencies=[requires("feeds:write")]
 )
-async def rotate(request: Request, feed: schemas.FeedName) -> Response:
-    """A new secret; the ones before it stay good for `overlap_s`, so that the sender changes over without a lost push."""
+async def rotate(request: Request, feed: schemas.FeedName, body: schemas.FeedRotate = NO_WISHES) -> Response:
+    """A new secret; the ones before it stay good for `overlap_s`, so that the sender changes over without a lost push. 0: no longer."""
     service = ingest(request)
     async with service.database.write() as tx:
-        made = await feeds.rotate(tx, service.keyring, feed)
+        made = await feeds.rotate(tx, service.keyring, feed, body.overlap_s, body.secret)
     service.feeds.forget(feed)
-    return reply(request, schemas.FeedSecret(feed=feed, secret=made.secret, secret_id=made.secret_id, overlap_s=feeds.OVERLAP_S))
+    return reply(request, schemas.FeedSecret(feed=feed, secret=made.secret, secret_id=made.secret_id, overlap_s=body.overlap_s))
 
 
 @router.patch("/v1/feeds/{feed}", response_model=schemas.FeedView, responses=problems(404, 422), dependencies=[requires("feeds:write")])

@@ -97,7 +97,7 @@ def _pushes() -> None:
         sa.Column("received_at", INSTANT, nullable=False),
         sa.Column("received_date", sa.Date(), nullable=False),
         sa.Column("payload_sha256", sa.LargeBinary(), nullable=False),
-        sa.CheckConstraint("kind IN ('unauthenticated', 'unparseable')", name=op.f("refused_push_kind_check")),
+        sa.CheckConstraint("kind IN ('unauthenticated', 'unparseable', 'paused')", name=op.f("refused_push_kind_check")),
         sa.ForeignKeyConstraint(["feed"], ["feed.feed"], name=op.f("refused_push_feed_fkey")),
         sa.PrimaryKeyConstraint("refused_id", name=op.f("refused_push_pkey")),
     )
