@@ -89,8 +89,8 @@ Table(
     _text("verified"),
     Column("payload_sha256", LargeBinary, nullable=False),
     PrimaryKeyConstraint("parcel_key", "event_id", "content", "mapping_version"),
-    # a changed site finds its parcels in key order, so that a re-assessment goes on where it stopped
-    Index(None, "site_id", "parcel_key", postgresql_where=text("site_id IS NOT NULL")),
+    # a changed site finds a partition's parcels in key order, so that a re-assessment goes on where it stopped
+    Index(None, "site_id", "partition", "parcel_key", postgresql_where=text("site_id IS NOT NULL")),
     postgresql_partition_by="HASH (parcel_key)",
 )
 

@@ -220,14 +220,46 @@ async def test_a_change_asks_only_for_the_parcels_it_touches(books: Books) -> No
     assert [r["parcel_key"] for r in again] == [parcel_key("zto", "W2")]
 
 
-async def test_a_long_task_is_drained_in_chunks_and_each_parcel_once(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+IN_ONE_PARTITION = [w for w in (f"C{n}" for n in range(400)) if partition_of(parcel_key("zto", w), 8) == 0]
+
+
+async def assessed(books: Books) -> dict[bytes, int]:
+    """How often each parcel was."""
+    return {r["parcel_key"]: r["n"] for r in await books.rows("select parcel_key, count(*) as n from assessment group by 1")}
+
+
+@pytest.mark.parametrize("scans_a_parcel", [1, 2, 4])
+async def test_a_long_task_is_drained_in_chunks_and_each_parcel_once(
+    books: Books, monkeypatch: pytest.MonkeyPatch, scans_a_parcel: int
+) -> None:
+    """A chunk counts parcels, however often each was scanned at the site."""
     monkeypatch.setattr("services.subsidy.service.batch.CHUNK_ALONE", 3)
-    waybills = [w for w in (f"C{n}" for n in range(200)) if partition_of(parcel_key("zto", w), 8) == 0][:20]
-    await books.send(*(scan(w) for w in waybills))
+    await books.send(*(scan(w, scanned_at=at(14, 9 + n)) for w in IN_ONE_PARTITION[:20] for n in range(scans_a_parcel)))
     await books.change(station(filings=[filing(at(1))], version=2))
-    rows = await books.rows("select parcel_key, count(*) as n from assessment group by 1")
-    assert {r["n"] for r in rows} == {2}
-    assert len(rows) == 20
+    assert await assessed(books) == {parcel_key("zto", w): 2 for w in IN_ONE_PARTITION[:20]}
+
+
+async def test_a_task_over_a_dense_and_a_sparse_site_jumps_no_parcel(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.subsidy.service.batch.CHUNK_ALONE", 5)
+    names = [alias("上王村便民服务点"), alias(ELSEWHERE)]
+    await books.change(station(aliases=names, version=2))
+    for n, waybill in enumerate(IN_ONE_PARTITION[:30]):
+        scans = [scan(waybill, scanned_at=at(14, 9 + i)) for i in range(3)] if n % 5 else [scan(waybill, site=ELSEWHERE)]
+        await books.send(*scans)
+    await books.change(station(aliases=names, filings=[filing(at(1))], version=3))
+    assert await assessed(books) == {parcel_key("zto", w): 2 for w in IN_ONE_PARTITION[:30]}
+
+
+async def test_parcels_in_transit_fill_a_chunk_and_end_no_task(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.subsidy.service.batch.CHUNK_ALONE", 2)
+    monkeypatch.setattr("services.subsidy.service.batch.CHUNK_BESIDE", 1)
+    moving, closed = IN_ONE_PARTITION[:12:2], IN_ONE_PARTITION[1:12:2]
+    await books.send(*(scan(w, "arrived") for w in moving), *(scan(w) for w in closed))
+    await books.change(station(filings=[filing(at(1))], version=2), drain=False)
+    await books.send(scan(IN_ONE_PARTITION[12]))
+    await books.drain()
+    times = await assessed(books)
+    assert [times[parcel_key("zto", w)] for w in closed] == [2] * len(closed)
 
 
 async def test_a_chunk_rides_along_with_new_scans(books: Books) -> None:

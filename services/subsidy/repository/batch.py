@@ -55,12 +55,13 @@ select asked_batch_no, site_ids, cursor from reassessment
 where partition = $1 and done_batch_no is null order by asked_batch_no limit 1
 """
 HAS_TASK = "select exists (select from reassessment where partition = $1 and done_batch_no is null)"
-# The next parcels, in key order, with evidence at any of the sites. Reads at most $4 rows of the index for each site.
+# The next parcels, in key order, with evidence at any of the sites. The first $4 *parcels* (not rows: a parcel has several scans) of each
+# site contain the first $4 of all of them; fewer than $4 come back only when every site is at its end.
 CHUNK_AT_SITES = """
 select distinct e.parcel_key
 from unnest($2::bytea[]) s(site_id) cross join lateral (
-    select parcel_key from evidence
-    where site_id = s.site_id and parcel_key > $3 and partition = $1 order by parcel_key limit $4
+    select distinct parcel_key from evidence
+    where site_id = s.site_id and partition = $1 and parcel_key > $3 order by parcel_key limit $4
 ) e order by 1 limit $4
 """
 CHUNK_OF_ALL = "select parcel_key from parcel where partition = $1 and parcel_key > $2 order by 1 limit $3"

@@ -124,9 +124,9 @@ def upgrade() -> None:
         postgresql_partition_by="HASH (parcel_key)",
     )
     op.create_index(
-        op.f("evidence_site_id_parcel_key_ix"),
+        op.f("evidence_site_id_partition_parcel_key_ix"),
         "evidence",
-        ["site_id", "parcel_key"],
+        ["site_id", "partition", "parcel_key"],
         unique=False,
         postgresql_where=sa.text("site_id IS NOT NULL"),
     )
