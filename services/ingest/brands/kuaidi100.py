@@ -4,8 +4,8 @@
 
 The site is the text in 【】 of `context`:
   1. a leading 【…】 that ends in 省 市 州 盟 地区 县 区 旗 is the city, never the site;
-  2. a 【…】 is a place only if it ends as places do (PLACE_WORDS: 店 站 点 中心 公司 …, perhaps with a number or a bracket behind it) and
-     has three characters: carriers put the names of couriers and addressees in 【】, too, and what looks like neither is left inside;
+  2. a 【…】 is a place only if it ends as places do (PLACE_WORDS, NEAR, FAR: 店 站 点 中心 公司 …, perhaps with a number or a bracket
+     behind it): carriers put the names of couriers and addressees in 【】, too, and what may be one is left inside;
   3. a place that follows a word for a person (签收人, 快递员 …; also 由, unless the code is 304 or 501, whose 由【…】 is a station) or that
      holds a telephone number is somebody all the same;
   4. of what is left the last one for 301, 303, 304 and 501, else the first one. None left: the scan names no place.
@@ -82,19 +82,20 @@ CARRIERS: Mapping[str, str] = {
     "danniao": "cainiao",
 }
 MAX_CONTEXT = 2000
-SHORTEST_PLACE = 3  # characters: 王店 may be a shop, and may be Mrs Wang
 PERSON_WITHIN = 8  # characters before a 【 that are looked at
 
-# How names of places end. No 园, 院 or 场 alone: people's names end so, too.
+# How names of places end. A single character counts behind three others (王满仓, 李建社 and 张金库 are people), those of NEAR behind two.
 PLACE_WORDS = (
-    "店", "站", "点", "部", "中心", "公司", "超市", "柜", "仓", "库", "处", "社", "所", "局", "厂", "校", "室", "铺", "村", "庄", "镇",
-    "乡", "市", "县", "小区", "社区", "园区", "校区", "新区", "开发区", "街道", "大厦", "广场", "市场", "农场", "医院", "学院", "花园",
-    "家园", "公寓", "便利", "驿家", "菜鸟", "丰巢", "兔喜", "邮政",
+    "中心", "公司", "网点", "驿站", "超市", "仓库", "云仓", "小区", "社区", "园区", "校区", "新区", "开发区", "街道", "大厦", "广场",
+    "市场", "农场", "医院", "学院", "花园", "家园", "公寓", "合作社", "供销社", "便利", "驿家", "菜鸟", "丰巢", "兔喜", "邮政",
 )  # fmt: skip
+NEAR = "店站柜村镇乡"
+FAR = "点部仓库处社所局厂校室铺庄市县"
 
 _WORD = "(?:" + "|".join(PLACE_WORDS) + ")"
 _NUMBER = "[0-9０-９一二三四五六七八九十]{1,3}"
-_PLACE = re.compile(rf"{_WORD}(?:{_NUMBER}[号部]?)?(?:[(（](?:{_NUMBER}[号部]?|[^()（）]*{_WORD})[)）])?\Z")
+_BEHIND = rf"(?:{_NUMBER}[号部]?)?(?:[(（](?:{_NUMBER}[号部]?|[^()（）]{{2,}}[{NEAR}部]|[^()（）]*{_WORD})[)）])?\Z"
+_PLACE = re.compile(rf"(?:(?<=.){_WORD}|(?<=..)[{NEAR}]|(?<=...)[{FAR}]){_BEHIND}")
 _BRACKETS = re.compile(r"【([^【】]*)】")
 _CITY = re.compile(r"\s*【[^【】]*(?:[省市州盟县区旗]|地区)】")
 _PERSON = re.compile(r"(?:签收人|收件人|代签人|派件员|业务员|快递员|投递员|揽投员|小哥|联系人)\s*[:：是为]?\s*\Z")
@@ -218,14 +219,10 @@ def site_in(context: str, code: str) -> str | None:
     """The place that a line of history names; the rule stands at the top of this file."""
     city = _CITY.match(context)
     found = [(match.start(), match[1].strip()) for match in _BRACKETS.finditer(context, city.end() if city else 0)]
-    places = [name for start, name in found if _is_place(name) and not _somebody(context, start, name, code)]
+    places = [name for start, name in found if _PLACE.search(name) and not _somebody(context, start, name, code)]
     if not places:
         return None
     return places[-1] if code in SITE_IS_LAST else places[0]
-
-
-def _is_place(name: str) -> bool:
-    return len(name) >= SHORTEST_PLACE and _PLACE.search(name) is not None
 
 
 def _somebody(context: str, start: int, name: str, code: str) -> bool:
