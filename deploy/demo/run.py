@@ -127,11 +127,9 @@ def _reached(as_of: Json, acknowledged: datetime, revision: int) -> bool:
 async def tell(demo: Demo, july: Month, csv_path: Path) -> Json:
     """All that the demo prints once the books are settled -> the same as JSON."""
     report, steps = await _recomputed(demo)
-    answers = await _unpaid_parcels(demo, report)
     subsidy, registry = demo.api("subsidy", "auditor"), demo.api("registry", "auditor")
     found = await statement.read(subsidy, registry)
-    july_only = [answer for numbers, answer in answers.items() if in_month(report.results[numbers])]
-    found.unpaid = Counter((a["outcome"], a["reason_codes"][0]) for a in july_only)
+    found.unpaid = unpaid(report)
     completeness = await _completeness(demo, report)
     statement.show(demo.show, found)
     statement.show_ceiling(demo.show, found)
@@ -169,6 +167,12 @@ def in_month(result: Result) -> bool:
     return result.service_date is not None and statement.MONTH["from"] <= str(result.service_date) < statement.MONTH["to"]
 
 
+def unpaid(report: Report) -> Counter[tuple[str, str]]:
+    """(outcome, first reason) → parcels of the month; the recomputation has asked the platform for each of them."""
+    july = (r for r in report.results.values() if in_month(r))
+    return Counter((r.outcome, r.reasons[0]) for r in july if r.outcome not in (None, "payable"))
+
+
 def month_fen(report: Report) -> int:
     return sum(r.net_fen for r in report.results.values() if in_month(r))
 
@@ -180,31 +184,6 @@ async def _recomputed(demo: Demo) -> tuple[Report, list[str]]:
     report = await asyncio.to_thread(recompute, urls["ingest"], urls["registry"], urls["subsidy"], token, steps.append)
     demo.problems += report.differences
     return report, steps
-
-
-async def _unpaid_parcels(demo: Demo, report: Report) -> dict[Numbers, Json]:
-    """What the API says of every parcel that is not paid; outcome, reasons, station and day must be the recomputation's."""
-    subsidy, few = demo.api("subsidy", "auditor"), asyncio.Semaphore(AT_ONCE)
-
-    async def one(numbers: Numbers) -> tuple[Numbers, Json]:
-        async with few:
-            return numbers, await subsidy.get(f"/v1/parcels/{numbers[0]}/{numbers[1]}")
-
-    wanted = [numbers for numbers, r in report.results.items() if r.outcome not in (None, "payable")]
-    answers = dict(await asyncio.gather(*map(one, sorted(wanted))))
-    for numbers, answer in answers.items():
-        mine, theirs = _facts(report.results[numbers]), _answer_facts(answer)
-        if mine != theirs:
-            demo.problems.append(f"{numbers}: recomputed {mine}, answered {theirs}")
-    return answers
-
-
-def _facts(r: Result) -> tuple[object, ...]:
-    return r.outcome, list(r.reasons), r.net_fen, r.station_id, str(r.service_date)
-
-
-def _answer_facts(answer: Json) -> tuple[object, ...]:
-    return answer["outcome"], answer["reason_codes"], answer["net_fen"], answer["station_id"], answer["service_date"]
 
 
 async def _completeness(demo: Demo, report: Report) -> list[Json]:

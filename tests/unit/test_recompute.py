@@ -1,7 +1,9 @@
 """The recomputation notices what it is there to notice: a changed log, a wrong payout, a wrong total."""
 
 import json
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import date
 from hashlib import sha256
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.demo.recompute import CELL, Disproved, cells, compare_payouts, compare_summary, read_log, read_partitions
+from deploy.demo.recompute import CELL, EVER, SUMMARY_DAYS, Disproved, compare, compare_payouts, read_log, read_partitions, to_ask, windows
 from deploy.demo.rules import Result
 
 PAID = Result("payable", ("rate.x",), 45, 0, "opr_1", "stn_1", "140827100000", date(2023, 7, 14), "downlink")
@@ -71,7 +73,14 @@ def test_a_changed_log_is_disproved(name: str, change: Callable[[list[dict[str, 
 
 
 def payout(amount_fen: int, revision: int, reverses: str | None = None, **other: Any) -> dict[str, Any]:
-    where = {"beneficiary_id": "opr_1", "station_id": "stn_1", "service_date": "2023-07-14", "brand": "zto", "waybill_no": "731"}
+    where: dict[str, Any] = {
+        "beneficiary_id": "opr_1",
+        "station_id": "stn_1",
+        "service_date": "2023-07-14",
+        "brand": "zto",
+        "waybill_no": "731",
+    }
+    where |= {"scheme": "downlink", "posted_at": "2026-11-24T23:30:00+00:00", "reason_codes": ["rate.x"]}
     return {"payout_id": f"pay_{revision}", "revision": revision, "amount_fen": amount_fen, "reverses": reverses} | where | other
 
 
@@ -84,6 +93,7 @@ PAYOUTS = [
     ("to somebody else", [payout(45, 1, beneficiary_id="opr_2")], False),
     ("at another station", [payout(45, 1, station_id="stn_2")], False),
     ("on another day", [payout(45, 1, service_date="2023-07-15")], False),
+    ("in another direction", [payout(45, 1, scheme="uplink")], False),
     ("a parcel that no log knows", [payout(45, 1), payout(45, 2, waybill_no="732")], False),
     ("reversed to nothing", [payout(45, 1), payout(-45, 2, "pay_1")], False),
 ]
@@ -99,20 +109,147 @@ def test_a_parcel_that_earns_nothing_may_have_been_reversed() -> None:
     assert compare_payouts({PARCEL: refused}, [payout(45, 1), payout(-45, 2, "pay_1")]) == []
 
 
-def test_summary_cells_and_totals() -> None:
-    results = {
-        PARCEL: PAID,
-        ("zto", "732"): Result("pending", ("site.unmapped",), service_date=date(2023, 7, 14)),
-        ("zto", "733"): Result(),
+# Against a platform that says what it likes: every list of the API from these few facts, and one of them wrong.
+
+REFUSED = Result("refused", ("parcel.returned",), 0, 0, "opr_1", "stn_1", "140827100000", date(2023, 7, 14), "downlink")
+NOWHERE = Result("pending", ("site.unmapped",), service_date=date(2023, 7, 15), direction="downlink")
+RESULTS = {PARCEL: PAID, ("zto", "732"): REFUSED, ("zto", "733"): NOWHERE, ("zto", "734"): Result()}
+POSTED_ON = "2026-11-25"  # the Shanghai day of the payouts' posted_at
+
+
+def answered(r: Result) -> dict[str, Any]:
+    return {
+        "outcome": r.outcome,
+        "reason_codes": list(r.reasons),
+        "net_fen": r.net_fen,
+        "beneficiary_id": r.beneficiary_id,
+        "station_id": r.station_id,
+        "service_date": str(r.service_date),
+        "direction": r.direction,
     }
-    items = [
-        {"key": {"day": day, "station_id": station, "brand": brand}, **dict(zip(CELL, row, strict=True))}
-        for (day, station, brand), row in cells(results.items()).items()
-    ]
-    totals = dict(zip(CELL, [2, 1, 1, 0, 0, 45, 0], strict=True))
-    assert len(items) == 2  # a parcel in transit is in no total
-    assert compare_summary(results, items, totals) == []
-    assert compare_summary(results, items, totals | {"accrued_fen": 46}) != []
-    assert compare_summary(results, items[:1], totals) != []
-    items[0]["held_fen"] = 1
-    assert compare_summary(results, items, totals) != []
+
+
+def cell(day: str, row: list[int], station: str | None = "stn_1", township: str | None = "140827100000") -> dict[str, Any]:
+    key = {"day": day, "station_id": station, "brand": "zto", "township_code": township, "direction": "downlink"}
+    return key | dict(zip(CELL, row, strict=True))
+
+
+@dataclass
+class Platform:
+    """What the subsidy API says; `service` and `posted` are the finest cells of its totals."""
+
+    payouts: list[dict[str, Any]] = field(default_factory=lambda: [payout(45, 1)])
+    parcels: dict[str, dict[str, Any]] = field(default_factory=lambda: {f"/{p[0]}/{p[1]}": answered(r) for p, r in RESULTS.items()})
+    service: list[dict[str, Any]] = field(
+        default_factory=lambda: [
+            cell("2023-07-14", [2, 1, 0, 0, 1, 45, 0]),
+            cell("2023-07-15", [1, 0, 1, 0, 0, 0, 0], None, None),
+        ]
+    )
+    posted: list[dict[str, Any]] = field(default_factory=lambda: [cell(POSTED_ON, [1, 1, 0, 0, 0, 45, 0])])
+    asked: list[str] = field(default_factory=list)
+    totals_are_off_by: int = 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        path, asked = request.url.path, request.url.params
+        if path.startswith("/v1/parcels"):
+            self.asked.append(path.removeprefix("/v1/parcels"))
+            said = self.parcels.get(self.asked[-1])
+            return httpx.Response(200, json=said) if said else httpx.Response(404)
+        if path == "/v1/payouts":
+            wanted = [p for p in self.payouts if asked.get("from", "") <= p["service_date"] < asked.get("to", "9")]
+            return httpx.Response(200, json={"items": wanted, "next_cursor": None})
+        found = [c for c in getattr(self, asked["date_basis"]) if asked["from"] <= c["day"] < asked["to"]]
+        return httpx.Response(200, json=self.summed(found, asked["group_by"].split(",")))
+
+    def summed(self, found: list[dict[str, Any]], group_by: list[str]) -> dict[str, Any]:
+        names = [{"township": "township_code", "station": "station_id"}.get(group, group) for group in group_by]
+        groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+        for c in found:
+            groups[tuple(c[name] for name in names)].append(c)
+        items = [{"key": dict(zip(names, key, strict=True))} | sums(group) for key, group in groups.items()]
+        totals = sums(found)
+        return {"items": items, "totals": totals | {"accrued_fen": totals["accrued_fen"] + self.totals_are_off_by}, "next_cursor": None}
+
+
+def sums(found: list[dict[str, Any]]) -> dict[str, int]:
+    return {column: sum(c[column] for c in found) for column in CELL}
+
+
+def differences(platform: Platform, results: dict[tuple[str, str], Result] = RESULTS) -> list[str]:
+    with httpx.Client(transport=httpx.MockTransport(platform)) as http:
+        return compare(http, "http://subsidy", results)
+
+
+def test_a_platform_that_says_the_truth() -> None:
+    platform = Platform()
+    assert differences(platform) == []
+    assert platform.asked == ["/zto/732", "/zto/733"]  # the payable one's payout tells all, the one in transit has nothing to tell
+
+
+def invented(day: str) -> list[dict[str, Any]]:
+    return [payout(45, 1), payout(45, 2, waybill_no="799", service_date=day)]
+
+
+def moved(cells: list[dict[str, Any]], **other: Any) -> list[dict[str, Any]]:
+    return [cells[0] | other, *cells[1:]]
+
+
+LIES: dict[str, tuple[Platform, str]] = {
+    "a payout on a day that no parcel has": (Platform(payouts=invented("2024-02-29")), "799"),
+    "a payout before all time": (Platform(payouts=invented("1999-12-31")), "799"),
+    "a payout after all time": (Platform(payouts=invented("2150-01-01")), "799"),
+    "money in the totals that no payout has": (Platform(service=[*Platform().service, cell("2031-05-01", [1, 1, 0, 0, 0, 45, 0])]), "2031"),
+    "posted money that no payout has": (Platform(posted=[*Platform().posted, cell("2026-11-26", [1, 1, 0, 0, 0, 45, 0])]), "posted"),
+    "posted on another day": (Platform(posted=moved(Platform().posted, day="2026-11-24")), "2026-11-24"),
+    "another township": (Platform(service=moved(Platform().service, township_code="140827101000")), "140827101000"),
+    "another direction": (Platform(service=moved(Platform().service, direction="uplink")), "uplink"),
+    "another day": (Platform(service=moved(Platform().service, day="2023-07-16")), "2023-07-16"),
+    "another station": (Platform(service=moved(Platform().service, station_id="stn_2")), "stn_2"),
+    "one fen at stake": (Platform(service=moved(Platform().service, held_fen=1)), "service"),
+    "a cell left out": (Platform(service=Platform().service[:1]), "2023-07-15"),
+    "totals that are not those of the cells": (Platform(totals_are_off_by=1), "totals"),
+    "other reasons": (Platform(parcels=Platform().parcels | {"/zto/732": answered(REFUSED) | {"reason_codes": ["x"]}}), "732"),
+    "another outcome": (Platform(parcels=Platform().parcels | {"/zto/733": answered(NOWHERE) | {"outcome": "held"}}), "733"),
+    "a parcel that it never saw": (Platform(parcels={"/zto/732": answered(REFUSED)}), "never seen"),
+    "another rate for the same money": (
+        Platform(
+            payouts=[payout(45, 1, reason_codes=["rate.y"])],
+            parcels=Platform().parcels | {"/zto/731": answered(PAID) | {"reason_codes": ["rate.y"]}},
+        ),
+        "rate.y",
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_platform_that_lies_is_found_out(lie: str) -> None:
+    platform, says = LIES[lie]
+    assert any(says in line for line in differences(platform)), differences(platform)
+
+
+def test_payouts_though_no_parcel_has_an_outcome_are_found() -> None:
+    """Nothing was recomputed, so there is no day to look at: all that is posted is too much."""
+    nothing = Platform(payouts=[payout(45, 1)], parcels={}, service=[], posted=[])
+    found = differences(nothing, {PARCEL: Result()})
+    assert any("recomputed nothing" in line for line in found)
+    assert any(line.startswith("posted") for line in found)
+
+
+def test_a_payout_keeps_its_reasons_where_only_they_have_changed() -> None:
+    """docs/rules.md, the books: so the parcel itself is asked."""
+    stale = [payout(45, 1, reason_codes=["rate.of_before"])]
+    assert to_ask({PARCEL: PAID}, stale) == [PARCEL]
+    assert differences(Platform(payouts=stale)) == []
+
+
+def test_windows_leave_no_day_out() -> None:
+    days = {date(1990, 5, 1), date(2023, 7, 14), date(2150, 1, 1)}
+    periods: Iterator[tuple[date, date]] = ((date.fromisoformat(w["from"]), date.fromisoformat(w["to"])) for w in windows(days))
+    reached = min(days)
+    for start, end in periods:
+        assert start == reached
+        assert 0 < (end - start).days <= SUMMARY_DAYS
+        reached = end
+    assert reached == date(2150, 1, 2)
+    assert next(windows([]))["from"] == str(EVER[0])
