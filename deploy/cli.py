@@ -93,14 +93,26 @@ def up(
 
 async def _up(var: Path, demo: bool, port_base: int, partitions: str) -> None:
     began = time.monotonic()
+    to_fill = demo and await emptied_for_demo(var)
     with until_signal() as stop:
         async with platform(var, port_base=port_base, scan_partitions=partitions, say=say) as running:
-            if demo and not (var / demo_run.SETTLED).exists():
-                await _unless(stop, demo_run.demonstrate(running, Show(), var / "statement.csv"))
+            if to_fill:
+                told = await _unless(stop, demo_run.demonstrate(running, Show(), var / "statement.csv"))
+                demo_run.check_agreement(told)
             say(f"已就绪，用时 {time.monotonic() - began:.1f} 秒 · ready\n")
             _welcome(running)
             await stop.wait()
             say("正在按顺序停止 · stopping, in order")
+
+
+async def emptied_for_demo(var: Path) -> bool:
+    """Whether the demo's data have still to be made. What an interrupted or disagreeing run left would be counted twice: removed."""
+    if (var / demo_run.SETTLED).exists():
+        return False
+    if (var / "lock").exists():
+        say(f"{var} 中的演示未完成或不一致，清空后重做 · holds a demo that did not finish or did not agree: removed, begun anew")
+    await wipe(var)
+    return True
 
 
 def _welcome(running: Access) -> None:
@@ -139,7 +151,8 @@ async def _demo(var: Path, json_path: Path | None, keep: bool) -> int:
             told = await _unless(stop, demo_run.demonstrate(running, show, var / "statement.csv"))
             result = told | {"wall_s": round(time.monotonic() - began, 1)}
             show.line(f"\n用时 {result['wall_s']} 秒 · {result['wall_s']} s of wall time")
-            show.line("接着看 · look around: ./tongcun up --demo")
+            if result["ok"]:
+                show.line("接着看 · look around: ./tongcun up --demo")
             if json_path:
                 json_path.write_text(json.dumps(result, ensure_ascii=False, indent=1), encoding="utf-8")
             if keep:

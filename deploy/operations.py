@@ -157,7 +157,10 @@ async def push(at: Access, http: httpx.AsyncClient, format_name: str, file: Path
     if feed["mode"] == "sandbox":
         return "\n".join([*lines, SANDBOX])
     for brand, waybill_no in _parcels(format_name, feed, wire.body, wire.content_type):
-        lines += await _explained(at, http, brand, waybill_no, receipt["received_at"])
+        try:
+            lines += await explained(at, http, brand, waybill_no, receipt["received_at"])
+        except Refused as error:  # what was pushed is stored all the same, and its receipt must be shown
+            lines += ["", f"{brand} {waybill_no}: 未能取得说明 · no explanation: {error}"]
     return "\n".join(lines)
 
 
@@ -214,18 +217,18 @@ def _parcels(format_name: str, feed: Json, body: bytes, content_type: str) -> li
     return sorted({(item.brand, item.waybill_no.upper()) for item in items if isinstance(item, Item)})
 
 
-async def _explained(at: Access, http: httpx.AsyncClient, brand: str, waybill_no: str, received_at: str) -> list[str]:
+async def explained(at: Access, http: httpx.AsyncClient, brand: str, waybill_no: str, received_at: str) -> list[str]:
     """Once the books have passed the push's moment."""
     subsidy = Api(http, at.urls["subsidy"], at.token("auditor"))
     deadline = time.monotonic() + EXPLAINED_WITHIN_S
     while time.monotonic() < deadline:
         try:
-            explained = await subsidy.get(f"/v1/parcels/{brand}/{waybill_no}/explain")
-        except Refused:  # not on the books yet
+            told = await subsidy.get(f"/v1/parcels/{brand}/{waybill_no}/explain")
+        except NotFound:  # not on the books yet
             await asyncio.sleep(0.2)
             continue
-        watermark = explained["as_of"]["watermark"]
+        watermark = told["as_of"]["watermark"]
         if watermark and datetime.fromisoformat(watermark) > datetime.fromisoformat(received_at):
-            return ["", f"{brand} {waybill_no}", explained["text"]["zh"], "", explained["text"]["en"]]
+            return ["", f"{brand} {waybill_no}", told["text"]["zh"], "", told["text"]["en"]]
         await asyncio.sleep(0.2)
     return ["", f"{brand} {waybill_no}: 尚未入账 · not on the books yet: ./tongcun status"]

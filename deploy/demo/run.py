@@ -37,7 +37,7 @@ RECEIVED = [
     ("拒绝", "rejected"),
     ("平", "balanced"),
 ]
-SETTLED = "settled.json"  # in the installation: the demo's data is complete
+SETTLED = "settled.json"  # in the installation: the demo's data is complete, and it agreed with the recomputation
 
 Numbers = tuple[str, str]  # brand, waybill number
 
@@ -258,7 +258,10 @@ cited policy, and anybody may compute it again. What follows is July 2023 in Yua
 
 
 async def demonstrate(access: Access, show: Show, csv_path: Path) -> Json:
-    """Fill the installation and tell what came of it. `problems` in the answer is empty when everything agrees."""
+    """Fill the installation and tell what came of it. `problems` in the answer is empty when everything agrees.
+
+    Only then is the installation marked as settled: what was interrupted or disagrees is not served as the demo's data later.
+    """
     async with client() as http:
         demo = Demo(access, http, show)
         try:
@@ -266,5 +269,15 @@ async def demonstrate(access: Access, show: Show, csv_path: Path) -> Json:
             told = await tell(demo, july, csv_path)
         except (Disproved, httpx.HTTPError) as error:
             raise Refused(f"the recomputation could not be done: {error} / 无法复算") from None
-    (access.installation.var / SETTLED).write_text(json.dumps({"seed": SEED}))
+    if not demo.problems:
+        (access.installation.var / SETTLED).write_text(json.dumps({"seed": SEED}))
     return {"ok": not demo.problems, "problems": demo.problems, **told}
+
+
+def check_agreement(told: Json) -> None:
+    """Raises Refused: figures that the recomputation contradicts are not served."""
+    if not told["ok"]:
+        raise Refused(
+            f"演示与独立复算不一致 · the demo and its recomputation disagree in {len(told['problems'])} places, listed above: not served; "
+            "./tongcun demo --keep to look into it"
+        )

@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,17 @@ COLUMNS = [
     ("暂缓", "held"),
     ("不付", "refused"),
 ]
+COUNTED = ("parcels", "payable", "pending", "held", "refused", "accrued_fen", "held_fen")
 MONTH = {"from": "2023-07-01", "to": "2023-08-01"}
+Paid = dict[str, tuple[int, int]]  # of a station: beneficiary's name → parcels (accruals less reversals), fen
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One station's month; amounts in fen. The row without a station holds the parcels that reached none."""
+    """What one beneficiary is owed for one station's month, and what nobody is owed there; amounts in fen.
+
+    The row without a station holds the parcels that reached none.
+    """
 
     township: str
     station: str
@@ -71,16 +76,19 @@ class Statement:
 
     def by(self, name: str) -> dict[str, Row]:
         """Rows added up by `township` or `beneficiary`."""
-        groups: dict[str, list[Row]] = defaultdict(list)
-        for row in self.rows:
-            groups[getattr(row, name)].append(row)
-        return {key: _sum(rows) for key, rows in groups.items()}
+        return _by(self.rows, name)
+
+
+def _by(rows: Iterable[Row], name: str) -> dict[str, Row]:
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[getattr(row, name)].append(row)
+    return {key: _sum(group) for key, group in groups.items()}
 
 
 def _sum(rows: Iterable[Row]) -> Row:
     rows = list(rows)
-    counted = ("parcels", "payable", "pending", "held", "refused", "accrued_fen", "held_fen")
-    return Row("", "", "", *(sum(getattr(row, name) for row in rows) for name in counted))
+    return Row("", "", "", *(sum(getattr(row, name) for row in rows) for name in COUNTED))
 
 
 async def read(subsidy: Api, registry: Api) -> Statement:
@@ -88,33 +96,37 @@ async def read(subsidy: Api, registry: Api) -> Statement:
     townships = {d["code"]: f"{d['label']['zh']} {d['label']['en']}" async for d in registry.pages("/v1/divisions")}
     stations = {s["station_id"]: s["name"] async for s in registry.pages("/v1/stations")}
     operators = {o["operator_id"]: o["name"] async for o in registry.pages("/v1/operators")}
-    paid: dict[str, Counter[str]] = defaultdict(Counter)
+    paid: dict[str, Paid] = defaultdict(dict)
     lines, lines_fen = Counter[str](), Counter[str]()
     async for payout in subsidy.pages("/v1/payouts", **MONTH):
-        paid[payout["station_id"]][payout["beneficiary_id"]] += payout["amount_fen"]
+        name = str(operators.get(payout["beneficiary_id"], payout["beneficiary_id"]))
+        parcels, fen = paid[payout["station_id"]].get(name, (0, 0))
+        paid[payout["station_id"]][name] = parcels + (1 if payout["reverses"] is None else -1), fen + payout["amount_fen"]
         lines[payout["kind"]] += 1
         lines_fen[payout["kind"]] += payout["amount_fen"]
     page = await subsidy.get("/v1/summary", **MONTH, group_by="township,station", limit=1)
     statement = Statement(totals=page["totals"], ceilings=page["ceilings"], as_of=page["as_of"], lines=lines, lines_fen=lines_fen)
     async for item in subsidy.pages("/v1/summary", **MONTH, group_by="township,station"):
-        statement.rows += _rows(item, townships, stations, operators, paid)
-    statement.rows.sort(key=lambda row: (row.township == "", row.township, row.station))
+        township, station_id = item["key"]["township_code"], item["key"]["station_id"]
+        names = townships.get(township, ""), stations.get(station_id, station_id or "")
+        statement.rows += rows_of(item, *names, paid.get(station_id, {}))
+    statement.rows.sort(key=lambda row: (row.township == "", row.township, row.station, row.beneficiary == "", row.beneficiary))
     statement.policy_version = page["ceilings"][0]["policy_version"] if page["ceilings"] else ""
     return statement
 
 
-def _rows(
-    item: Json, townships: Mapping[str, str], stations: Mapping[str, str], operators: Mapping[str, str], paid: Mapping[str, Counter[str]]
-) -> list[Row]:
-    key = item["key"]
-    station_id = key["station_id"]
-    of_station = paid.get(station_id, Counter())
-    if sum(of_station.values()) != item["accrued_fen"]:
-        raise Refused(f"payouts of {station_id}: {sum(of_station.values())} fen, summary: {item['accrued_fen']} fen / 明细与汇总不一致")
-    beneficiaries = [b for b, fen in of_station.items() if fen]
-    names = "、".join(operators.get(b, b) for b in sorted(beneficiaries))
-    counts = (item[name] for name in ("parcels", "payable", "pending", "held", "refused", "accrued_fen", "held_fen"))
-    return [Row(townships.get(key["township_code"], ""), stations.get(station_id, station_id or ""), names, *counts)]
+def rows_of(item: Json, township: str, station: str, paid: Paid) -> list[Row]:
+    """One row; where the station changed hands and several are owed, one for each of them, and one for what nobody is owed."""
+    paid_fen = sum(fen for _, fen in paid.values())
+    if paid_fen != item["accrued_fen"]:
+        raise Refused(f"payouts of {station}: {paid_fen} fen, summary: {item['accrued_fen']} fen / 明细与汇总不一致")
+    owed = {name: sums for name, sums in sorted(paid.items()) if any(sums)}
+    if len(owed) <= 1:
+        return [Row(township, station, next(iter(owed), ""), *(item[name] for name in COUNTED))]
+    rows = [Row(township, station, name, parcels, parcels, 0, 0, 0, fen, 0) for name, (parcels, fen) in owed.items()]
+    rest = (item[name] - sum(getattr(row, name) for row in rows) for name in COUNTED)
+    unpaid = Row(township, station, "", *rest)
+    return [*rows, unpaid] if unpaid.parcels else rows
 
 
 # Printing
@@ -150,7 +162,8 @@ def _table(statement: Statement) -> Iterable[tuple[Any, ...]]:
     for township, total in statement.by("township").items():
         yield (township or "未到任何登记站点 reached no registered station", *_cells(total))
         if township:
-            yield from ((f"  {row.station}", *_cells(row)) for row in statement.rows if row.township == township)
+            stations = _by((row for row in statement.rows if row.township == township), "station")
+            yield from ((f"  {station}", *_cells(row)) for station, row in stations.items())
     yield ("合计 total", *_cells(_sum(statement.rows)))
 
 

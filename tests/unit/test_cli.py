@@ -4,11 +4,13 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jwt
 import pytest
 
-from deploy import cli
-from deploy.demo import statement
+from deploy import cli, operations
+from deploy.client import Refused
+from deploy.demo import run, statement
 from deploy.demo.show import Show
 from deploy.embedded.installation import Installation
 from deploy.embedded.supervisor import CannotStart
@@ -136,6 +138,113 @@ def test_reset(installed: Installation, capsys: pytest.CaptureFixture[str]) -> N
     assert not installed.var.exists()
     assert cli.main(["reset", "--yes"]) == 0
     assert "nothing to do" in capsys.readouterr().out
+
+
+# up --demo
+
+
+def half_done(installed: Installation) -> Path:
+    with installed.locked():
+        pass
+    (installed.run / "left-behind").touch()
+    return installed.run / "left-behind"
+
+
+async def test_a_demo_that_did_not_finish_is_begun_anew(installed: Installation, capsys: pytest.CaptureFixture[str]) -> None:
+    left = half_done(installed)
+    assert await cli.emptied_for_demo(installed.var) is True
+    assert not left.exists()
+    assert "begun anew" in capsys.readouterr().out
+
+
+async def test_a_settled_demo_is_served_as_it_is(installed: Installation, capsys: pytest.CaptureFixture[str]) -> None:
+    left = half_done(installed)
+    (installed.var / run.SETTLED).touch()
+    assert await cli.emptied_for_demo(installed.var) is False
+    assert left.exists()
+    assert capsys.readouterr().out == ""
+
+
+async def test_the_first_demo_begins_in_silence(var: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await cli.emptied_for_demo(var / "demo") is True
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("problems", [[], ["zto 731: recomputed 45, posted 46"]])
+async def test_only_a_demo_that_agrees_is_settled(problems: list[str], installed: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fill(demo: run.Demo) -> None:
+        demo.problems += problems
+
+    async def tell(*_: Any) -> dict[str, Any]:
+        return {}
+
+    monkeypatch.setattr(run, "fill", fill)
+    monkeypatch.setattr(run, "tell", tell)
+    told = await run.demonstrate(Access(installed), Show(), installed.var / "s.csv")
+    assert (installed.var / run.SETTLED).exists() is told["ok"] is (not problems)
+    if problems:
+        with pytest.raises(Refused, match="disagree in 1 places"):
+            run.check_agreement(told)
+    else:
+        run.check_agreement(told)
+
+
+# push
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (403, {"code": "auth.forbidden", "detail": "not yours", "errors": []}, "auth.forbidden"),
+        (500, {"code": "internal", "detail": "it broke", "errors": []}, "it broke"),
+        (404, {"code": "parcel.not_found", "detail": "never seen", "errors": []}, None),
+    ],
+)
+async def test_only_what_is_not_there_yet_is_waited_for(
+    status: int, body: dict[str, Any], says: str | None, installed: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "EXPLAINED_WITHIN_S", 0.3)
+    for service in ("ingest", "registry", "subsidy"):
+        installed.choose_port(service)
+    answering = httpx.MockTransport(lambda _: httpx.Response(status, json=body))
+    async with httpx.AsyncClient(transport=answering) as http:
+        asking = operations.explained(Access(installed), http, "zto", "731", "2023-07-14T00:00:00+08:00")
+        if says is None:
+            assert "not on the books yet" in "".join(await asking)
+        else:
+            with pytest.raises(Refused, match=says):
+                await asking
+
+
+# The statement
+
+
+def summary_of(payable: int, pending: int, accrued_fen: int) -> dict[str, int]:
+    counts = {"parcels": payable + pending, "payable": payable, "pending": pending, "held": 0, "refused": 0}
+    return counts | {"accrued_fen": accrued_fen, "held_fen": 0}
+
+
+def test_a_station_that_changed_hands_has_a_line_for_each_of_those_it_is_owed_to() -> None:
+    item = summary_of(payable=5, pending=2, accrued_fen=220)
+    rows = statement.rows_of(item, "新城镇", "上王村", {"甲": (2, 88), "乙": (3, 132), "丙": (0, 0)})  # all of 丙's was reversed
+    assert [(r.beneficiary, r.parcels, r.payable, r.pending, r.accrued_fen) for r in rows] == [
+        ("乙", 3, 3, 0, 132),
+        ("甲", 2, 2, 0, 88),
+        ("", 2, 0, 2, 0),
+    ]
+    elsewhere = statement.rows_of(summary_of(1, 1, 40), "新城镇", "下王村", {"甲": (1, 40)})
+    owed = {name: row.accrued_fen for name, row in statement.Statement([*rows, *elsewhere]).by("beneficiary").items()}
+    assert owed == {"甲": 128, "乙": 132, "": 0}
+
+
+def test_a_station_of_one_beneficiary_is_one_line() -> None:
+    (row,) = statement.rows_of(summary_of(1, 1, 40), "新城镇", "下王村", {"甲": (1, 40)})
+    assert (row.beneficiary, row.parcels, row.payable, row.pending, row.accrued_fen) == ("甲", 2, 1, 1, 40)
+
+
+def test_payouts_that_are_not_the_summary_are_refused() -> None:
+    with pytest.raises(Refused, match="41 fen, summary: 40 fen"):
+        statement.rows_of(summary_of(1, 0, 40), "新城镇", "下王村", {"甲": (1, 41)})
 
 
 # The statement's file
