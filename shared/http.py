@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -31,6 +31,8 @@ MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
 MAX_CURSOR_BYTES = 2048
 MAX_FILTER_VALUES = 100
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)  # outside, a time is a typing error
+MAX_NUMBER, MAX_OFFSET = 2**63 - 1, 2**31 - 1  # what PostgreSQL takes as a number, and as a place in a list
 CONTROL = frozenset(map(chr, [*range(0x20), 0x7F, *range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
 
 Check = Callable[[], Awaitable[None]]  # raises, with a sentence for the operator, when the process is not ready
@@ -52,7 +54,14 @@ def _safe(text: str) -> str:
     return text
 
 
+def _in_range(at: datetime) -> datetime:
+    if not EARLIEST <= at < LATEST:
+        raise ValueError("must lie between 2000 and 2100")
+    return at
+
+
 Instant = Annotated[AwareDatetime, BeforeValidator(_space_is_plus), PlainSerializer(_shown, return_type=str)]
+Moment = Annotated[Instant, AfterValidator(_in_range)]  # an instant that somebody gives: PostgreSQL's calendar is shorter than Python's
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="items a page")]
 CursorParam = Annotated[str | None, Query(max_length=MAX_CURSOR_BYTES, description="`next_cursor` of the page before; pins its revision")]
 
@@ -85,19 +94,58 @@ def parse_many(text: str | None) -> list[str] | None:
     return values
 
 
+def parse_choices(name: str, text: str | None, known: Sequence[str]) -> list[str] | None:
+    """As `parse_many`, of the query's filter `name` over an enumeration: a misspelt value would answer an empty list in silence."""
+    values = parse_many(text)
+    if unknown := [v for v in values or () if v not in known]:
+        raise invalid(
+            f"#query/{name}", "enum", f"{unknown[0]} 无效，可用：{', '.join(known)}。", f"{unknown[0]} is none of {', '.join(known)}."
+        )
+    return values
+
+
 def encode_cursor(state: Mapping[str, Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(state, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
 def decode_cursor(text: str) -> dict[str, Any]:
-    """The state of an opaque cursor; 422 for what we never issued."""
+    """The state of an opaque cursor: whole numbers and text that PostgreSQL takes, and lists of them; 422 for what we never issued."""
     try:
         state = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        ours = isinstance(state, dict) and all(map(_in_cursor, state.values()))
     except (binascii.Error, ValueError, RecursionError):
-        state = None
-    if not isinstance(state, dict):
+        ours = False
+    if not ours:
         raise bad_cursor()
-    return state
+    found: dict[str, Any] = state
+    return found
+
+
+def _in_cursor(value: object) -> bool:
+    match value:
+        case bool() | float():
+            return False
+        case int():
+            return -1 <= value <= MAX_NUMBER
+        case str():
+            return value.isprintable()  # no NUL, no half of a surrogate pair
+        case list():
+            return all(map(_in_cursor, value))
+    return value is None
+
+
+def decode_page(cursor: str | None) -> tuple[int | None, int]:
+    """A list that goes on by counting: -> (the revision that its pages share, items before this page); (None, 0): the first page."""
+    if cursor is None:
+        return None, 0
+    match decode_cursor(cursor):
+        case {"r": int(pinned), "o": int(offset)} if 0 <= offset <= MAX_OFFSET:
+            return pinned, offset
+    raise bad_cursor()
+
+
+def encode_page(pinned: int, offset: int) -> str:
+    return encode_cursor({"r": pinned, "o": offset})
 
 
 def bad_cursor() -> Problem:

@@ -1,6 +1,6 @@
 """HTTP shapes of the registry (`api.md` §3). An unknown field of a request is 422; a documented field of an answer is always there."""
 
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -8,18 +8,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from services.registry.domain.transitions import TRANSITIONS
 from shared.contracts.registry import FilingStatus, Level, OperatingStatus
 from shared.contracts.scan import BRANDS
-from shared.http import CONTROL, DEFAULT_LIMIT, MAX_CURSOR_BYTES, MAX_LIMIT, AsOf, Instant
+from shared.http import CONTROL, DEFAULT_LIMIT, EARLIEST, LATEST, MAX_CURSOR_BYTES, MAX_LIMIT, AsOf, Instant, Moment
 
-EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)  # outside, a time is a typing error
 MAX_ALIASES = 50  # of one request
 MAX_BODY_BYTES = 64 * 1024
 DIVISION_CODE = r"^[0-9]{12}$"
-
-
-def _in_range(at: datetime) -> datetime:
-    if not EARLIEST <= at < LATEST:
-        raise ValueError("must lie between 2000 and 2100")
-    return at
 
 
 def _day_in_range(day: date) -> date:
@@ -48,7 +41,6 @@ def _once_each(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-Moment = Annotated[Instant, AfterValidator(_in_range)]
 Day = Annotated[date, AfterValidator(_day_in_range)]
 Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_plain)]
 Note = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_plain)]

@@ -164,6 +164,26 @@ async def test_a_role_that_lacks_the_scope_is_refused(client: httpx.AsyncClient)
     assert (await client.get("/secret", headers={"Authorization": f"Bearer {forged}"})).json()["code"] == "token.invalid"
 
 
+@pytest.mark.parametrize(
+    "state",
+    [{"n": 2**63}, {"n": -2}, {"n": 1.0}, {"n": float("nan")}, {"n": float("inf")}, {"n": True}, {"t": "\x00"}, {"t": "\ud800"},
+     {"l": [0, [2**63]]}, {"d": {}}],
+)  # fmt: skip
+def test_a_cursor_holds_nothing_that_a_database_would_choke_on(state: dict[str, Any]) -> None:
+    with pytest.raises(Problem) as refused:
+        http.decode_cursor(http.encode_cursor(state))
+    assert [e.pointer for e in refused.value.errors] == ["#query/cursor"]
+
+
+def test_a_cursor_comes_back_as_it_went() -> None:
+    state = {"r": 2**63 - 1, "a": [-1, "垣曲", None], "none": None}
+    assert http.decode_cursor(http.encode_cursor(state)) == state
+    assert http.decode_page(http.encode_page(7, 100)) == (7, 100)
+    assert http.decode_page(None) == (None, 0)
+    with pytest.raises(Problem):
+        http.decode_page(http.encode_page(7, 2**31))
+
+
 async def test_what_the_reader_sees_of_the_service(client: httpx.AsyncClient) -> None:
     assert (await client.get("/livez")).json() == {"status": "ok"}
     assert (await client.get("/readyz")).json()["checks"] == {"a": "ok", "b": "unreachable (ConnectionRefusedError)"}

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from services.ingest import reading, schemas
 from services.ingest.routes import ingest, problems, tenant
 from shared.auth import Principal, requires
-from shared.http import DEFAULT_LIMIT, CursorParam, Instant, Limit, next_link, parse_many, reply
+from shared.http import DEFAULT_LIMIT, CursorParam, Limit, Moment, next_link, parse_many, reply
 
 router = APIRouter(tags=["receipts 回执"])
 
@@ -47,8 +47,8 @@ async def quarantine(
     request: Request,
     feed: Filter = None,
     code: Filter = None,
-    from_: Annotated[Instant | None, Query(alias="from", description="received at or after")] = None,
-    to: Annotated[Instant | None, Query(description="received before")] = None,
+    from_: Annotated[Moment | None, Query(alias="from", description="received at or after")] = None,
+    to: Annotated[Moment | None, Query(description="received before")] = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorParam = None,
     principal: Principal = requires("quarantine:read"),

@@ -6,7 +6,7 @@ from services.registry import schemas
 from services.registry.routes import database, problems
 from services.registry.service import reads, stations
 from shared.auth import Principal, requires
-from shared.http import next_link, reply
+from shared.http import Moment, next_link, reply
 
 router = APIRouter(tags=["stations 站点"])
 Reader = Annotated[Principal, requires("registry:read")]
@@ -44,6 +44,6 @@ async def add_alias(request: Request, body: schemas.NewAlias, principal: Writer,
 
 
 @router.delete("/v1/stations/{station_id}/aliases/{alias_id}", response_model=schemas.AliasAnswer, responses=problems(404, 409, 503))
-async def end_alias(request: Request, principal: Writer, station_id: str, alias_id: str, effective_at: schemas.Moment) -> Response:
+async def end_alias(request: Request, principal: Writer, station_id: str, alias_id: str, effective_at: Moment) -> Response:
     """End an alias; what was believed before stays readable."""
     return reply(request, await stations.end_alias(database(request), principal, station_id, alias_id, effective_at))

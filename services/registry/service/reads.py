@@ -14,8 +14,8 @@ from shared.auth import Principal
 from shared.contracts.registry import Division, FilingStatus, Level, OperatingStatus, Operator, Station
 from shared.contracts.scan import BRANDS
 from shared.db import Database, Read
-from shared.http import AsOf, decode_cursor, encode_cursor, parse_many
-from shared.problems import Problem, invalid
+from shared.http import EARLIEST, LATEST, MAX_OFFSET, AsOf, bad_cursor, decode_cursor, encode_cursor, parse_choices, parse_many
+from shared.problems import invalid
 from shared.standing import Directory, holds
 
 BEFORE_ALL = Revision(-1, datetime.min.replace(tzinfo=UTC))  # nothing was recorded yet: every list is empty
@@ -63,39 +63,25 @@ async def pin_list(read: Read, query: schemas.DatedQuery) -> Pin:
     number, moment, offset = _state(decode_cursor(query.cursor))
     revision = BEFORE_ALL if number == -1 else await repository.revision_number(read, number)
     if revision is None:
-        raise _not_ours()
+        raise bad_cursor()
     return Pin(revision, moment, offset)
 
 
 def _state(state: dict[str, Any]) -> tuple[int, datetime, int]:
     match state:
-        case {"r": int(number), "v": str(text), "o": int(offset)} if -1 <= number < 2**63 and 0 <= offset < 2**31:
+        case {"r": int(number), "v": str(text), "o": int(offset)} if 0 <= offset <= MAX_OFFSET:
             try:
                 moment = datetime.fromisoformat(text)
-                if moment.tzinfo and schemas.EARLIEST <= moment < schemas.LATEST:
+                if moment.tzinfo and EARLIEST <= moment < LATEST:
                     return number, moment, offset
             except ValueError:
                 pass
-    raise _not_ours()
-
-
-def _not_ours() -> Problem:
-    return invalid("#query/cursor", "cursor.invalid", "游标无效，请从第一页重新开始。", "This cursor is not ours: begin anew.")
+    raise bad_cursor()
 
 
 def _in_order(id_: str) -> tuple[int, str]:
     """Ids end in the revision that made them: shorter is earlier."""
     return len(id_), id_
-
-
-def _choices(name: str, text: str | None, known: Sequence[str]) -> list[str] | None:
-    """The values of a filter over an enumeration: a misspelt one would answer an empty list in silence."""
-    values = parse_many(text)
-    if unknown := [v for v in values or () if v not in known]:
-        raise invalid(
-            f"#query/{name}", "enum", f"{unknown[0]} 无效，可用：{', '.join(known)}。", f"{unknown[0]} is none of {', '.join(known)}."
-        )
-    return values
 
 
 def _named(q: str | None, *names: str) -> bool:
@@ -168,12 +154,12 @@ class _Wanted:
 
     def __init__(self, query: schemas.StationQuery) -> None:
         self.q = query.q
-        self.brands = _choices("brand", query.brand, BRANDS)
+        self.brands = parse_choices("brand", query.brand, BRANDS)
         self.fields = {
             "township_code": parse_many(query.township_code),
-            "level": _choices("level", query.level, list(Level)),
-            "filing_status": _choices("filing_status", query.filing_status, ["none", *FilingStatus]),
-            "operating_status": _choices("operating_status", query.operating_status, list(OperatingStatus)),
+            "level": parse_choices("level", query.level, list(Level)),
+            "filing_status": parse_choices("filing_status", query.filing_status, ["none", *FilingStatus]),
+            "operating_status": parse_choices("operating_status", query.operating_status, list(OperatingStatus)),
         }
 
     def matches(self, item: schemas.StationItem) -> bool:
