@@ -4,7 +4,7 @@ A `Directory` is what was known at one registry revision: the newest snapshot of
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -121,9 +121,9 @@ class Directory:
                 return station_id
         return None
 
-    def is_mapped(self, site: bytes) -> bool:
-        """Whether any station claims this site at any time."""
-        return bool(self._sites.get(site))
+    def claims(self) -> Iterator[tuple[bytes, datetime, datetime | None]]:
+        """Which sites are some station's, and when: (site, from, to)."""
+        return ((site, valid_from, valid_to) for site, claims in self._sites.items() for valid_from, valid_to, _ in claims)
 
     def standing(self, station_id: str, brand: str, moment: datetime) -> Standing | None:
         """The station's standing for the brand at a moment; None where it is not registered then."""

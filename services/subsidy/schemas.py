@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from shared.http import DEFAULT_LIMIT, MAX_CURSOR_BYTES, MAX_LIMIT, AsOf, Instant
+from shared.http import DEFAULT_LIMIT, MAX_CURSOR_BYTES, MAX_LIMIT, AsOf, Instant, Moment
 
 Brand = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,32}$")]
 _PLAIN = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL stores no NUL, and nobody searches for a control character
@@ -34,7 +34,7 @@ class SummaryQuery(PageQuery):
     brand: Several | None = None
     direction: Several | None = None
     outcome: Several | None = None
-    known_at: Instant | None = Field(None, description="what had been recorded by then")
+    known_at: Moment | None = Field(None, description="what had been recorded by then")
 
 
 class PayoutQuery(PageQuery):
@@ -61,11 +61,7 @@ class SiteQuery(PageQuery):
 
 
 class KnownQuery(Shape):
-    known_at: Instant | None = Field(None, description="what had been recorded by then")
-
-
-class NoQuery(Shape):
-    pass
+    known_at: Moment | None = Field(None, description="what had been recorded by then")
 
 
 class Label(Shape):

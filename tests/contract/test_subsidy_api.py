@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from services.subsidy import schemas
+from shared.http import encode_cursor
 from shared.identity import parcel_id, parcel_key
 from tests.integration.subsidy_books import Books, alias, at, bearer, filing, scan, station
 
@@ -37,6 +38,14 @@ EXPLAIN = {"parcel_id", "trace_version", "outcome", "net_fen", "policy_version",
 HOLD = {"hold_id", "reason_code", "placed_at", "placed_by", "released_at"}
 POLICY = {"policy_version", "county_code", "valid_from", "valid_to", "status", "sha256", "rates_status", "documents", "clauses", "tiers",
           "tables", "ceilings", "as_of"}  # fmt: skip
+
+
+UNREAL = ["0001-01-01T00:00:00+08:00", "9999-12-31T23:59:59-08:00"]  # before and after PostgreSQL's and anybody's calendar
+FORGED: list[dict[str, Any]] = [  # of all forms, none ours
+    {"r": 10**30, "o": 0}, {"r": 1, "o": 10**30}, {"r": 1, "o": float("inf")}, {"r": float("nan"), "o": 0}, {"r": 1.5, "o": 0},
+    {"r": 1, "o": -1}, {"r": 1, "a": [10**30, "", 0]}, {"r": 1, "a": [float("inf"), "", 0]}, {"r": 1, "a": [1, "\x00", 0]},
+    {"r": 1, "a": [1, "\ud800", 0]}, {"r": 1, "a": [1, "zz", 0]}, {"r": 1, "a": [1, "", 2**31]}, {"r": True, "a": {}}, {},
+]  # fmt: skip
 
 
 async def get(client: httpx.AsyncClient, path: str, shape: type[BaseModel], **params: Any) -> dict[str, Any]:
@@ -240,9 +249,9 @@ async def test_known_at_gives_again_what_was_answered_then(books: Books, client:
 
 async def test_before_anything_was_known_there_is_nothing(books: Books, client: httpx.AsyncClient) -> None:
     await books.send(scan())
-    body = await get(client, "/v1/summary", schemas.Summary, known_at="2000-01-01T00:00:00+08:00", **JULY)
+    body = await get(client, "/v1/summary", schemas.Summary, known_at="2001-01-01T00:00:00+08:00", **JULY)
     assert (body["totals"]["parcels"], body["as_of"]["revision"], body["as_of"]["known_at"]) == (0, 0, None)
-    await problem(client, "/v1/parcels/zto/W1", 404, known_at="2000-01-01T00:00:00+08:00")
+    await problem(client, "/v1/parcels/zto/W1", 404, known_at="2001-01-01T00:00:00+08:00")
 
 
 async def test_the_watermark_is_the_older_one_of_the_two_topics(books: Books, client: httpx.AsyncClient) -> None:
@@ -269,12 +278,41 @@ async def test_holds_are_listed_with_their_release(books: Books, client: httpx.A
 
 async def test_unmapped_sites_show_what_mapping_them_would_free(books: Books, client: httpx.AsyncClient) -> None:
     await books.send(scan("W1", site="寨里点"), scan("W2", site="寨里"), scan("W3", "departed", site="杭州"))
-    body = await get(client, "/v1/unmapped-sites", schemas.UnmappedSites, namespace="zto")
-    assert [(i["namespace"], i["site_code"], i["parcels"]) for i in body["items"]] == [("zto", None, 2), ("zto", None, 0)]
+    assert list((await unmapped(client, namespace="zto")).values()) == [2], "nobody has to map 杭州: no parcel was closed there"
     await books.change(station("stn_44", aliases=[alias("寨里点")]))
+    assert await unmapped(client) == {}
+
+
+async def unmapped(client: httpx.AsyncClient, **params: str) -> dict[str, int]:
+    return {i["site_name"]: i["parcels"] for i in (await get(client, "/v1/unmapped-sites", schemas.UnmappedSites, **params))["items"]}
+
+
+async def test_a_site_is_unmapped_when_it_was_at_the_time_of_the_scan(books: Books, client: httpx.AsyncClient) -> None:
+    """An alias that begins later, or has ended, leaves scans for which the fold finds no station: they are on the list, too."""
+    await books.change(station("stn_44", aliases=[alias("寨里点", at(10), at(20))]))
+    await books.send(scan("W1", scanned_at=at(9), site="寨里点"), scan("W2", scanned_at=at(10), site="寨里点"))
+    await books.send(scan("W3", scanned_at=at(20), site="寨里点"), scan("W3", "station_pickup", at(21), "寨里点"), scan("W4"))
     body = await get(client, "/v1/unmapped-sites", schemas.UnmappedSites)
-    assert [i["site_name"] for i in body["items"]] == ["杭州"]
-    assert (await get(client, "/v1/unmapped-sites", schemas.UnmappedSites, namespace="sf"))["items"] == []
+    (site,) = body["items"]
+    assert (site["site_name"], site["parcels"]) == ("寨里点", 2)
+    assert (site["first_seen_at"], site["last_seen_at"]) == ("2023-07-09T09:00:00+08:00", "2023-07-21T09:00:00+08:00")
+    pending = await books.rows("select waybill_no from parcel where outcome = 'pending' order by 1")
+    assert [p["waybill_no"] for p in pending] == ["W1", "W3"]
+    await books.change(station("stn_44", aliases=[alias("寨里点")], version=2))
+    assert await unmapped(client) == {}
+
+
+async def test_pages_of_unmapped_sites_begin_with_what_frees_most(books: Books, client: httpx.AsyncClient) -> None:
+    await books.send(*(scan(f"W{s}{n}", site=f"无名{s}") for s in range(4) for n in range(s + 1)))
+    seen, cursor = [], None
+    for _ in range(5):
+        body = await get(client, "/v1/unmapped-sites", schemas.UnmappedSites, limit=2, **({"cursor": cursor} if cursor else {}))
+        seen += [i["parcels"] for i in body["items"]]
+        await books.send(scan(f"LATE{len(seen)}", site="无名0"))
+        if (cursor := body["next_cursor"]) is None:
+            break
+    assert seen == [4, 3, 2, 1]
+    assert await unmapped(client, namespace="sf") == {}
 
 
 async def test_policies_are_read_as_they_were_activated(client: httpx.AsyncClient) -> None:
@@ -320,6 +358,33 @@ async def test_an_unchanged_answer_is_304(books: Books, client: httpx.AsyncClien
         ("/v1/parcels/ZTO!/W1", {}),
         ("/v1/parcels/zto/" + "9" * 65, {}),
         ("/v1/holds", {"known_at": "2023-07-01T00:00:00+08:00"}),
+        *(
+            (path, dict(base, known_at=at))
+            for at in UNREAL
+            for path, base in [
+                ("/v1/summary", JULY),
+                ("/v1/parcels/zto/W1", {}),
+                ("/v1/parcels/zto/W1/explain", {}),
+                ("/v1/parcels/zto/W1/evidence", {}),
+            ]
+        ),
+        *(
+            (path, dict(base, cursor=encode_cursor(state)))
+            for state in FORGED
+            for path, base in [
+                ("/v1/summary", JULY),
+                ("/v1/payouts", {}),
+                ("/v1/holds", {}),
+                ("/v1/unmapped-sites", {}),
+                ("/v1/policies", {}),
+            ]
+        ),
+        ("/v1/summary", JULY | {"outcome": "payed"}),
+        ("/v1/summary", JULY | {"direction": "Downlink"}),
+        ("/v1/payouts", {"kind": "accrual,accural"}),
+        ("/v1/payouts", {"stage": "payed"}),
+        ("/v1/payouts", {"brand": "ZTO"}),
+        ("/v1/policies", {"limit": "0"}),
     ],
 )
 async def test_what_cannot_be_asked_is_422_with_a_sentence(client: httpx.AsyncClient, path: str, params: dict[str, str]) -> None:

@@ -100,14 +100,26 @@ where b.revision <= $1 and (b.revision, h.parcel_key) > ($2, $3)
 order by b.revision, h.parcel_key limit $6
 """.format(tenant=_tenant(7, brand="c.brand", beneficiary="a.beneficiary_id", township="a.township_code"))
 
-SITES = "select distinct on (site_id) site_id, namespace, site_code, site_name from site where $1::text[] is null or namespace = any($1)"
-# How many parcels had a closing action at each of these sites, and between which scans.
-SITE_COUNTS = """
-select e.site_id, count(distinct e.parcel_key) filter (where e.action = any($2)) as parcels,
-       min(e.scanned_at) as first_seen_at, max(e.scanned_at) as last_seen_at
-from evidence e join batch b using (partition, batch_no)
-where e.site_id = any($1) and b.revision <= $3 and ($4::text is null or e.parcel_key in (select parcel_key from parcel where brand = $4))
-group by e.site_id
+# Sites with scans that close a parcel and lie in no claim ($2 to $4: site, from, to), as the fold would call them unmapped: of how many
+# parcels, and between which scans; the most first. Each site is read by its index, those that are claimed for some of the time, too.
+UNMAPPED_SITES = """
+with claimed as (
+    select site_id, range_agg(tstzrange(valid_from, valid_to)) as times
+    from unnest($2::bytea[], $3::timestamptz[], $4::timestamptz[]) c(site_id, valid_from, valid_to)
+    where valid_to is null or valid_from < valid_to group by site_id
+), named as (
+    select distinct on (site_id) site_id, namespace, site_code, site_name from site
+    where $1::text[] is null or namespace = any($1) order by site_id, partition
+)
+select n.namespace, n.site_code, n.site_name, u.parcels, u.first_seen_at, u.last_seen_at
+from named n left join claimed c using (site_id) cross join lateral (
+    select count(distinct e.parcel_key) as parcels, min(e.scanned_at) as first_seen_at, max(e.scanned_at) as last_seen_at
+    from evidence e join batch b using (partition, batch_no)
+    where e.site_id = n.site_id and e.action = any($5) and b.revision <= $6
+      and (c.times is null or not c.times @> e.scanned_at)
+      and ($7::text is null or exists (select from parcel p where p.parcel_key = e.parcel_key and p.brand = $7))
+) u
+where u.parcels > 0 order by u.parcels desc, n.site_id limit $8 offset $9
 """
 
 

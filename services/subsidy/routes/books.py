@@ -1,5 +1,6 @@
 """The books: totals, payouts, holds, sites that nobody claims, policies."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -7,16 +8,29 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from services.subsidy import schemas
+from services.subsidy.domain.policy import Outcome
 from services.subsidy.service import summary
 from services.subsidy.service.tenancy import tenant_of
 from shared.auth import Principal, requires
-from shared.http import next_link, parse_many, reply
+from shared.contracts.scan import BRANDS
+from shared.http import next_link, parse_choices, parse_many, reply
 
 router = APIRouter(tags=["books"])
 
 
+# Filters over closed lists, and over the carriers that we know; every other filter takes any text.
+CHOICES: Mapping[str, Sequence[str]] = {
+    "brand": BRANDS,
+    "direction": ("downlink", "uplink", "unknown"),
+    "outcome": tuple(Outcome),
+    "kind": ("accrual", "adjustment", "cap", "vesting", "reversal", "clawback"),
+    "stage": ("accrued", "claimed", "reviewed", "published", "approved", "paid"),
+}
+
+
 def _filters(query: BaseModel, *names: str) -> dict[str, list[str] | None]:
-    return {name: parse_many(getattr(query, name)) for name in names}
+    given = {name: getattr(query, name) for name in names}
+    return {n: parse_choices(n, text, CHOICES[n]) if n in CHOICES else parse_many(text) for n, text in given.items()}
 
 
 def _page(request: Request, body: dict[str, Any]) -> Response:
@@ -58,17 +72,17 @@ async def holds(request: Request, query: Annotated[schemas.HoldQuery, Query()], 
 async def unmapped_sites(
     request: Request, query: Annotated[schemas.SiteQuery, Query()], principal: Principal = requires("sites:read")
 ) -> Response:
-    """Places that scans name and no station claims; mapping one in the registry re-assesses its parcels."""
+    """Places where parcels were closed while no station claimed them; mapping one in the registry re-assesses its parcels."""
     body = await request.app.state.lists.unmapped_sites(tenant_of(principal), parse_many(query.namespace), query.limit, query.cursor)
     return _page(request, body)
 
 
 @router.get("/v1/policies", response_model=schemas.Policies)
 async def policies(
-    request: Request, query: Annotated[schemas.NoQuery, Query()], principal: Principal = requires("policies:read")
+    request: Request, query: Annotated[schemas.PageQuery, Query()], principal: Principal = requires("policies:read")
 ) -> Response:
     """The policies that decide, as they were activated."""
-    return _page(request, await request.app.state.lists.policies())
+    return _page(request, await request.app.state.lists.policies(query.limit, query.cursor))
 
 
 @router.get("/v1/policies/{version}", response_model=schemas.Policy)

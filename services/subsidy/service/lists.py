@@ -1,5 +1,6 @@
 """Payouts, holds, unmapped sites and policies: lists that pin their revision."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -12,10 +13,12 @@ from services.subsidy.repository import reads
 from services.subsidy.service.known import Books, Known
 from services.subsidy.service.parcels import hold, payout_id
 from services.subsidy.service.tenancy import Tenant
-from shared.http import decode_cursor, encode_cursor
+from shared.http import bad_cursor, decode_cursor, decode_page, encode_cursor, encode_page
 from shared.identity import parcel_id
-from shared.problems import invalid, not_found
+from shared.problems import not_found
 
+HEX = re.compile(r"([0-9a-f]{2})*")
+MAX_SEQ = 2**31  # of a payout in its parcel
 Filters = Mapping[str, list[str] | None]
 
 
@@ -27,14 +30,11 @@ class Cursor:
         self.after: tuple[int, bytes, int] = (-1, b"", -1)
         if text is None:
             return
-        try:
-            state = decode_cursor(text)
-            self.pinned, (revision, key, seq) = int(state["r"]), state["a"]
-            self.after = int(revision), bytes.fromhex(key), int(seq)
-        except (KeyError, TypeError, ValueError):
-            raise invalid(
-                "#query/cursor", "cursor.invalid", "游标无效，请从第一页重新开始。", "This cursor is not ours: begin with the first page."
-            ) from None
+        match decode_cursor(text):
+            case {"r": int(pinned), "a": [int(revision), str(key), int(seq)]} if HEX.fullmatch(key) and seq < MAX_SEQ:
+                self.pinned, self.after = pinned, (revision, bytes.fromhex(key), seq)
+            case _:
+                raise bad_cursor()
 
     def next(self, known: Known, after: tuple[int, bytes, int]) -> str:
         return encode_cursor({"r": known.revision, "a": [after[0], after[1].hex(), after[2]]})
@@ -80,27 +80,32 @@ class Lists:
                 "as_of": known.as_of,
             }
 
-    async def unmapped_sites(self, tenant: Tenant, namespaces: list[str] | None, limit: int, cursor_text: str | None) -> dict[str, Any]:
-        """Sites that no station claims, those with the most parcels first."""
-        cursor = Cursor(cursor_text)
-        async with self._books.known(pinned=cursor.pinned) as known:
+    async def unmapped_sites(self, tenant: Tenant, namespaces: list[str] | None, limit: int, cursor: str | None) -> dict[str, Any]:
+        """What is left to map: sites where parcels were closed while no station claimed them, those with the most parcels first."""
+        pinned, offset = decode_page(cursor)
+        async with self._books.known(pinned=pinned) as known:
             directory = await self._books.directory(known.read, known.registry_revision)
-            sites = {s["site_id"]: s for s in await known.read.fetch(reads.SITES, namespaces) if not directory.is_mapped(s["site_id"])}
-            counts = await known.read.fetch(reads.SITE_COUNTS, list(sites), sorted(CLOSING_ACTIONS), known.revision, tenant.brand)
-            ordered = sorted(counts, key=lambda c: (-c["parcels"], c["site_id"]))
-            offset = max(cursor.after[2], 0)
-            page = ordered[offset : offset + limit]
-            more = offset + limit < len(ordered)
+            claims = list(zip(*directory.claims(), strict=True)) or [(), (), ()]
+            rows = await known.read.fetch(
+                reads.UNMAPPED_SITES, namespaces, *claims, sorted(CLOSING_ACTIONS), known.revision, tenant.brand, limit + 1, offset
+            )
             return {
-                "items": [_site(sites[c["site_id"]], c) for c in page],
-                "next_cursor": cursor.next(known, (0, b"", offset + limit)) if more else None,
+                "items": [dict(row) for row in rows[:limit]],
+                "next_cursor": encode_page(known.revision, offset + limit) if len(rows) > limit else None,
                 "as_of": known.as_of,
             }
 
-    async def policies(self) -> dict[str, Any]:
-        async with self._books.known() as known:
-            policies = await self._books.policies(known.read, known.revision)
-            return {"items": [policy(p) for p in policies.versions], "next_cursor": None, "as_of": known.as_of}
+    async def policies(self, limit: int, cursor: str | None) -> dict[str, Any]:
+        """In order of validity."""
+        pinned, offset = decode_page(cursor)
+        async with self._books.known(pinned=pinned) as known:
+            versions = (await self._books.policies(known.read, known.revision)).versions
+            end = offset + limit
+            return {
+                "items": [policy(p) for p in versions[offset:end]],
+                "next_cursor": encode_page(known.revision, end) if end < len(versions) else None,
+                "as_of": known.as_of,
+            }
 
     async def policy(self, version: str) -> dict[str, Any]:
         async with self._books.known() as known:
@@ -142,17 +147,6 @@ def _listed_hold(row: asyncpg.Record, tenant: Tenant) -> dict[str, Any]:
         "brand": row["brand"],
         "waybill_no": None if tenant.masked else row["waybill_no"],
         "station_id": row["station_id"],
-    }
-
-
-def _site(site: asyncpg.Record, count: asyncpg.Record) -> dict[str, Any]:
-    return {
-        "namespace": site["namespace"],
-        "site_code": site["site_code"],
-        "site_name": site["site_name"],
-        "parcels": count["parcels"],
-        "first_seen_at": count["first_seen_at"],
-        "last_seen_at": count["last_seen_at"],
     }
 
 

@@ -13,7 +13,7 @@ from services.subsidy.repository import summary as sql
 from services.subsidy.service.known import Books, Known
 from services.subsidy.service.tenancy import Tenant
 from shared.calendar import day_start, shanghai_day
-from shared.http import decode_cursor, encode_cursor
+from shared.http import decode_page, encode_page
 from shared.problems import Problem, invalid
 from shared.standing import Directory, at
 
@@ -75,7 +75,7 @@ class Summaries:
         self._books = books
 
     async def answer(self, tenant: Tenant, query: Query) -> dict[str, Any]:
-        pinned, offset = _position(query.cursor)
+        pinned, offset = decode_page(query.cursor)
         async with self._books.known(query.known_at, pinned) as known:
             now = known.latest and tenant.beneficiary_id is None
             names = ("township_code", "station_id", "brand", "direction", "outcome")
@@ -94,7 +94,7 @@ class Summaries:
                 "items": [_item(row, query, directory) for row in rows[: query.limit]],
                 "ceilings": [c for p in policies for c in await _ceilings(known, query, p)],
                 "rates_status": _rates_status(policies),
-                "next_cursor": encode_cursor({"r": known.revision, "o": offset + query.limit}) if len(rows) > query.limit else None,
+                "next_cursor": encode_page(known.revision, offset + query.limit) if len(rows) > query.limit else None,
                 "as_of": known.as_of,
             }
 
@@ -102,18 +102,6 @@ class Summaries:
         if not query.group_by:
             return []
         return await known.read.fetch(sql.grouped(query.basis, query.group_by, now=now), *args, query.limit + 1, offset)
-
-
-def _position(cursor: str | None) -> tuple[int | None, int]:
-    if cursor is None:
-        return None, 0
-    state = decode_cursor(cursor)
-    pinned, offset = state.get("r"), state.get("o")
-    if not isinstance(pinned, int) or not isinstance(offset, int) or not 0 <= offset < 2**31:
-        raise invalid(
-            "#query/cursor", "cursor.invalid", "游标无效，请从第一页重新开始。", "This cursor is not ours: begin with the first page."
-        )
-    return pinned, offset
 
 
 def _figures(row: asyncpg.Record, basis: str) -> dict[str, int]:
