@@ -146,4 +146,7 @@ async def test_one_fen_changed_in_the_database_is_found(demo: Demonstrated) -> N
         assert changed is not None
         after = recomputed(Access(installation))
     assert (before.returncode, after.returncode) == (0, 1)
-    assert len(after.stdout.splitlines()) == 2 + 1  # what was read, what was folded, and the one parcel
+    parcel, cell, totals = after.stdout.splitlines()[2:]  # after what was read and what was folded
+    assert "posted" in parcel
+    assert cell.startswith("posted (")  # its day, station and brand
+    assert totals.startswith("posted totals")
