@@ -213,11 +213,12 @@ def posted_cells(payouts: Iterable[Json]) -> Cells:
 
 
 def compare_cells(name: str, mine: Cells, theirs: Cells, totals: list[int]) -> list[str]:
-    """Every cell, and that the totals are those of the cells."""
+    """Every cell, and that the totals are those of the cells. `name`: of the totals; the posted ones are added up from the payouts."""
+    whose = "payouts" if name == "posted" else "recomputed"
     keys = sorted(mine.keys() | theirs.keys(), key=str)
-    differences = [f"{name} {k}: recomputed {mine.get(k)}, summary {theirs.get(k)}" for k in keys if mine.get(k) != theirs.get(k)]
+    differences = [f"{name} {k}: {whose} {mine.get(k)}, summary {theirs.get(k)}" for k in keys if mine.get(k) != theirs.get(k)]
     sums = [sum(column) for column in zip(*mine.values(), strict=True)] or [0] * len(CELL)
-    return differences if sums == totals else [*differences, f"{name} totals: recomputed {sums}, summary {totals}"]
+    return differences if sums == totals else [*differences, f"{name} totals: {whose} {sums}, summary {totals}"]
 
 
 def windows(days: Iterable[date]) -> Iterator[dict[str, str]]:
