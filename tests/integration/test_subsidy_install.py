@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ SHIPPED = (POLICIES / "yuanqu-2023.1.toml").read_text(encoding="utf-8")
 
 
 def policy_file(directory: Path, text: str) -> Path:
-    (directory / "policy.toml").write_text(text, encoding="utf-8")
+    """-> a directory that holds this file alone, called by its version."""
+    for old in directory.glob("*.toml"):
+        old.unlink()
+    (directory / f"{tomllib.loads(text)['policy_version']}.toml").write_text(text, encoding="utf-8")
     return directory
 
 
@@ -65,15 +69,22 @@ async def test_a_policy_that_cannot_decide_is_refused_with_its_place(subsidy_dsn
     wrong = SHIPPED.replace("station.rural", "station.rurall", 1)
     code, said = await run(subsidy_dsns.owner, policy_file(tmp_path, wrong))
     assert code == 2
-    assert "policy.toml" in said
+    assert "yuanqu-2023.1.toml" in said
     assert "downlink.rural" in said
     assert "Traceback" not in said
+
+
+async def test_two_files_of_one_version_are_refused_in_one_line(subsidy_dsns: Any, tmp_path: Path) -> None:
+    (policy_file(tmp_path, SHIPPED) / "a-copy.toml").write_text(SHIPPED, encoding="utf-8")
+    code, said = await run(subsidy_dsns.owner, tmp_path)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "a-copy.toml holds yuanqu-2023.1; call it yuanqu-2023.1.toml" in said
 
 
 async def test_what_is_missing_is_named(tmp_path: Path) -> None:
     code, said = await run(None, POLICIES)
     assert (code, said.split()[0]) == (2, "TONGCUN_OWNER_DATABASE_URL")
-    with pytest.raises(PolicyRefused, match="no policy file"):
+    with pytest.raises(PolicyRefused, match="no policy"):
         read_policies(tmp_path)
 
 

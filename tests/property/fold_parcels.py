@@ -13,7 +13,7 @@ from tests.spec.page import DOWNLINK, read_page
 
 PAGE = read_page(DOWNLINK)
 DIRECTORY = PAGE.directory
-POLICIES = Policies(read_directory())
+POLICIES = Policies(p for p, _ in read_directory())
 SITES = sorted(PAGE.sites)
 
 _JULY_14 = datetime(2023, 7, 14, tzinfo=SHANGHAI)

@@ -12,7 +12,7 @@ from tests.property.fold_naive import naive_assess
 from .page import DOWNLINK, Case, expected, read_page, shown
 
 PAGE = read_page(DOWNLINK)
-POLICIES = Policies(read_directory())
+POLICIES = Policies(p for p, _ in read_directory())
 every_case = pytest.mark.parametrize("case", PAGE.cases, ids=lambda c: "".join(x for x in f"{c.section}: {c.name}" if x.isascii()).strip())
 
 

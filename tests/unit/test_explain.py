@@ -17,7 +17,7 @@ from shared.contracts.scan import BRANDS
 from tests.spec.page import DOWNLINK, Case, read_page
 
 PAGE = read_page(DOWNLINK)
-POLICIES = Policies(read_directory())
+POLICIES = Policies(p for p, _ in read_directory())
 CASES = {case.name.split()[0]: case for case in PAGE.cases}
 NAMES = Names(PAGE.directory, datetime(2023, 7, 14, tzinfo=SHANGHAI), PAGE.sites)
 

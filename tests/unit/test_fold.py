@@ -15,7 +15,7 @@ from shared.standing import Directory
 from tests.spec.page import DOWNLINK, read_page
 
 PAGE = read_page(DOWNLINK)
-POLICIES = Policies(read_directory())
+POLICIES = Policies(p for p, _ in read_directory())
 EVENT_ID = "6f0c1d2e-7a41-8b0e-9c55-1f2a3b4c5d6e"
 
 
@@ -101,7 +101,7 @@ def test_without_a_registry_every_place_is_unmapped() -> None:
 
 
 def test_equal_facts_are_decided_once() -> None:
-    policies = Policies(read_directory())
+    policies = Policies(p for p, _ in read_directory())
     case = next(c for c in PAGE.cases if c.outcome == "payable")
     first, second = (assess(case.brand, case.events, PAGE.directory, policies) for _ in range(2))
     assert first.decision is second.decision

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from services.subsidy.domain.policy import Policies, Policy, PolicyError
 from services.subsidy.domain.policy_file import load
+from services.subsidy.policies import read_directory
 from services.subsidy.repository import batch as sql
 from services.subsidy.repository import standing
 from services.subsidy.service.registry_apply import ADMIN
@@ -19,17 +20,11 @@ class PolicyRefused(CannotRun):
 
 
 def read_policies(directory: Path) -> list[tuple[Policy, str]]:
-    """-> (policy, text of its file), in order of file names. Raises PolicyRefused."""
-    found = []
-    for path in sorted(directory.glob("*.toml")):
-        try:
-            data = path.read_bytes()
-            found.append((load(data), data.decode()))
-        except (OSError, UnicodeDecodeError, PolicyError) as e:
-            raise PolicyRefused(f"政策文件无法启用 / policy file {path}: {e}") from e
-    if not found:
-        raise PolicyRefused(f"no policy file (*.toml) in {directory}: set TONGCUN_POLICIES to a directory that has one")
-    return found
+    """As `read_directory`. Raises PolicyRefused."""
+    try:
+        return read_directory(directory)
+    except (OSError, PolicyError) as e:
+        raise PolicyRefused(f"政策文件无法启用，请改正或检查 TONGCUN_POLICIES / policies in {directory}: {e}") from e
 
 
 async def activate(database: Database, files: Iterable[tuple[Policy, str]]) -> list[str]:
