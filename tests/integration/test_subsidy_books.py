@@ -104,6 +104,22 @@ async def test_a_conflict_about_the_place_is_held_and_a_late_mapping_releases_it
     assert len(await books.rows("select * from hold_release")) == 1
 
 
+async def test_a_hold_is_of_one_place_and_one_beneficiary(books: Books) -> None:
+    """What a reviewer sees of an open hold is where the money would go now."""
+    await books.send(scan(), scan("W1", "transferred", at(13), None))
+    await books.change(station(operator_id="opr_2", version=2))
+    await books.change(
+        station(aliases=[], operator_id="opr_2", version=3), station("stn_43", aliases=[alias("上王村便民服务点")], operator_id="opr_2")
+    )
+    rows = await books.rows(
+        "select h.station_id, a.beneficiary_id, r.batch_no is null as open from hold h join assessment a using (parcel_key, batch_no) "
+        "left join hold_release r using (parcel_key, batch_no) order by h.batch_no"
+    )
+    assert [tuple(r.values()) for r in rows] == [("stn_42", "opr_1", False), ("stn_42", "opr_2", False), ("stn_43", "opr_2", True)]
+    await books.change(station(aliases=[], operator_id="opr_2", version=4))
+    assert len(await books.rows("select * from hold")) == 3, "the same hold stands"
+
+
 async def test_a_higher_mapping_version_of_the_same_scan_counts(books: Books) -> None:
     await books.send(scan(action="signed", raw_action="X"))
     await books.send(scan(action="returned", raw_action="X", mapping_version=2))

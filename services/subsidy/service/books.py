@@ -178,16 +178,20 @@ class Entries:
         cell[4] += line.amount_fen
 
     def _hold(self, key: bytes, old: Parcel | None, new: Assessment) -> tuple[str | None, int | None]:
-        """-> (reason, batch) of the hold that is open now."""
+        """-> (reason, batch) of the hold that is open now. A hold says where and whose it was when placed: elsewhere it is another one."""
         reason = new.reason_codes[0] if new.outcome == "held" else None
         if old is not None and old.hold_batch_no is not None:
-            if old.hold_reason == reason:
+            if old.hold_reason == reason and _place(old) == _place(new):
                 return reason, old.hold_batch_no
             self.releases.append((key, old.hold_batch_no, self.partition, self.batch_no))
         if reason is None:
             return None, None
         self.holds.append((key, self.batch_no, self.partition, reason, new.station_id, "rule"))
         return reason, self.batch_no
+
+
+def _place(of: Parcel | Assessment) -> tuple[str | None, str | None, str | None]:
+    return of.station_id, of.beneficiary_id, of.township_code
 
 
 def unchanged(old: Parcel, new: Assessment) -> bool:
