@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from services.subsidy import schemas
+from shared.contracts.scan import ScanEvent
 from shared.http import encode_cursor
 from shared.identity import parcel_id, parcel_key
 from tests.integration.subsidy_books import Books, alias, at, bearer, filing, scan, station
@@ -46,6 +47,9 @@ FORGED: list[dict[str, Any]] = [  # of all forms, none ours
     {"r": 1, "o": -1}, {"r": 1, "a": [10**30, "", 0]}, {"r": 1, "a": [float("inf"), "", 0]}, {"r": 1, "a": [1, "\x00", 0]},
     {"r": 1, "a": [1, "\ud800", 0]}, {"r": 1, "a": [1, "zz", 0]}, {"r": 1, "a": [1, "", 2**31]}, {"r": True, "a": {}}, {},
 ]  # fmt: skip
+
+
+OUT_OF_FORCE = at(14).replace(year=2022)  # no policy was in force; its alias and station neither
 
 
 async def get(client: httpx.AsyncClient, path: str, shape: type[BaseModel], **params: Any) -> dict[str, Any]:
@@ -116,6 +120,31 @@ async def test_explain_is_of_the_assessment_and_says_that_another_is_due(books: 
     await books.drain()
     after = await get(client, "/v1/parcels/zto/W1/explain", schemas.Explanation)
     assert (after["net_fen"], after["pending_reassessment"]) == (44, False)
+
+
+@pytest.mark.parametrize(
+    ("told", "held_fen"),
+    [
+        ((scan(ref="A"), scan(ref="A", site="陌生地方")), 36),
+        ((scan(ref="A", site="陌生地方"), scan(ref="A", scanned_at=OUT_OF_FORCE)), 0),
+        ((scan(ref="A"), scan(ref="A", scanned_at=OUT_OF_FORCE)), 36),
+        ((scan(), scan("W1", "transferred", at(13), None)), 36),
+        ((scan(),), 0),
+        ((scan(site="陌生地方"),), 0),
+    ],
+)
+async def test_no_amount_stands_without_the_status_of_its_rates(
+    books: Books, client: httpx.AsyncClient, told: tuple[ScanEvent, ...], held_fen: int
+) -> None:
+    """Whatever the content hashes of a contested scan's versions: the parcel and its explanation name the same policy."""
+    await books.send(*told)
+    parcel = await get(client, "/v1/parcels/zto/W1", schemas.Parcel)
+    explained = await get(client, "/v1/parcels/zto/W1/explain", schemas.Explanation)
+    assert parcel["held_fen"] == held_fen
+    policy = parcel["policy_version"], parcel["rates_status"]
+    assert policy == (explained["policy_version"], explained["rates_status"])
+    if parcel["held_fen"] or parcel["net_fen"]:
+        assert policy == ("yuanqu-2023.1", "sample")
 
 
 async def test_evidence_shows_every_version_of_every_event(books: Books, client: httpx.AsyncClient) -> None:

@@ -107,7 +107,8 @@ def trace(brand: str, events: Sequence[Event], directory: Directory, policies: P
     reading = read(shown_combination(versions), directory, policies.county_prefix)
     deciding = deciding_of(brand, reading, directory) if assessment.deciding_event_id else None
     moment = deciding.event.scanned_at if deciding else reading.first_closing_ever
-    policy = policies.at(moment) if moment else None
+    variants = _variants(brand, events, directory, policies) if assessment.reason_codes == ("evidence.contested",) else ()
+    policy = (policies.at(moment) if moment else None) or _policy_of_amount(assessment, variants, policies)
     seen = _seen(events, versions, reading, deciding, directory)
     return Trace(
         brand=brand,
@@ -118,8 +119,14 @@ def trace(brand: str, events: Sequence[Event], directory: Directory, policies: P
         arithmetic=_arithmetic(assessment, policy),
         alternatives=_alternatives(assessment, policy, policies),
         seen=seen,
-        variants=_variants(brand, events, directory, policies) if assessment.reason_codes == ("evidence.contested",) else (),
+        variants=variants,
     )
+
+
+def _policy_of_amount(assessment: Assessment, variants: Sequence[Assessment], policies: Policies) -> Policy | None:
+    """Where the versions of a scan are told on both sides of a policy's end, the amount held is the other version's."""
+    versions = (v.policy_version for v in variants if assessment.held_fen and v.amount_fen == assessment.held_fen)
+    return next((policies.version(version) for version in versions if version), None)
 
 
 def _variants(brand: str, events: Sequence[Event], directory: Directory, policies: Policies) -> tuple[Assessment, ...]:

@@ -76,17 +76,14 @@ class Parcels:
         async with self._books.known(known_at) as known:
             found = await find(known, tenant, brand, waybill_no)
             a = found.assessment
-            directory = await self._books.directory(known.read, a["registry_revision"] if a else known.registry_revision)
-            policies = await self._books.policies(known.read, known.revision)
-            # in transit nobody has judged the direction; the fold knows it from what there is
-            direction = a["direction"] if a else trace(brand, _events(found), directory, policies).assessment.direction
-            version = a["policy_version"] if a else None
+            traced, _ = await self._trace(known, found)
             return {
                 "parcel_id": parcel_id(found.key),
                 "brand": brand,
                 "waybill_no": _masked(tenant, found.waybill_no),
                 "first_seen_at": found.evidence[0]["scanned_at"],
-                "direction": direction,
+                # in transit nobody has judged the direction; the fold knows it from what there is
+                "direction": a["direction"] if a else traced.assessment.direction,
                 "outcome": a["outcome"] if a else None,
                 "stage": _stage(found.payouts),
                 "reason_codes": a["reason_codes"] if a else [],
@@ -95,8 +92,7 @@ class Parcels:
                 "beneficiary_id": a["beneficiary_id"] if a else None,
                 "station_id": a["station_id"] if a else None,
                 "service_date": a["service_date"] if a else None,
-                "policy_version": version,
-                "rates_status": policies.version(version).rates_status if version else None,
+                **_policy(traced),
                 "payout_ids": [payout_id(found.key, p["seq"]) for p in found.payouts],
                 "holds": [hold(h) for h in found.holds],
                 "related": [],
@@ -118,8 +114,7 @@ class Parcels:
                 "trace_version": TRACE_VERSION,
                 "outcome": traced.assessment.outcome,
                 "net_fen": traced.assessment.net_fen,
-                "policy_version": traced.policy.policy_version if traced.policy else None,
-                "rates_status": traced.policy.rates_status if traced.policy else None,
+                **_policy(traced),
                 "steps": [_step(s) for s in traced.steps],
                 "arithmetic": [{"kind": x.kind, "rate_id": x.rate_id, "amount_fen": x.amount_fen} for x in traced.arithmetic],
                 "alternatives": [
@@ -160,6 +155,12 @@ class Parcels:
 
 def _events(found: Found) -> list[Event]:
     return [Event._make(tuple(row)[:10]) for row in found.evidence]
+
+
+def _policy(traced: Trace) -> dict[str, str | None]:
+    """The policy of the parcel's day, also where it has not decided, so that no amount stands without the status of its rates."""
+    policy = traced.policy
+    return {"policy_version": policy.policy_version if policy else None, "rates_status": policy.rates_status if policy else None}
 
 
 def _must_agree(found: Found, traced: Trace) -> None:
