@@ -14,7 +14,7 @@ from services.subsidy.service.registry_apply import read_change, sites_behind
 from services.subsidy.service.summary import Query
 from services.subsidy.service.tenancy import Tenant, tenant_of
 from services.subsidy.settings import parse_partitions
-from shared.auth import Principal
+from shared.auth import TENANT_ROLES, Principal
 from shared.log import Batch, Diverged, Record
 from shared.problems import Problem
 from shared.sites import site_id
@@ -68,6 +68,13 @@ def test_a_change_concerns_the_sites_of_every_station_that_refers_to_it() -> Non
 )
 def test_a_claim_restricts_to_the_tenants_own_rows(kind: str | None, tenant: Tenant) -> None:
     assert tenant_of(Principal("s", frozenset({"auditor"}), frozenset(), kind, "x" if kind else None)) == tenant
+
+
+@pytest.mark.parametrize("role", TENANT_ROLES)
+@pytest.mark.parametrize("kind", [None, "feed"])
+def test_a_tenant_role_without_its_tenant_sees_nothing(role: str, kind: str | None) -> None:
+    tenant = tenant_of(Principal("s", frozenset({role}), frozenset(), kind, "x" if kind else None))
+    assert not tenant.may_see("zto", {"opr_1", None}, {TOWNSHIP, None})
 
 
 def grouped(word: str) -> Query:

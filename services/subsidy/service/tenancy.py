@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from shared.auth import Principal
+from shared.auth import Principal, lacks_tenant
 
 NOBODY = "-"  # matches no brand, beneficiary or township: a tenant that has no rows of this kind
 
@@ -21,7 +21,8 @@ class Tenant(NamedTuple):
         return self[:3]
 
     def may_see(self, brand: str, beneficiaries: set[str | None], townships: set[str | None]) -> bool:
-        """Whether one parcel is the tenant's: that it was once is enough, since what was posted to somebody stays theirs to see."""
+        """Whether one parcel is the tenant's. `beneficiaries`: all that it was ever posted to, since a line stays its beneficiary's to see;
+        `townships`: that of its latest assessment."""
         return (
             self.brand in (None, brand)
             and (self.beneficiary_id is None or self.beneficiary_id in beneficiaries)
@@ -30,7 +31,12 @@ class Tenant(NamedTuple):
 
 
 def tenant_of(principal: Principal) -> Tenant:
-    """Operators and merchants are beneficiaries; a feed is a sender, and has no rows of its own in the books."""
+    """Operators and merchants are beneficiaries; a feed is a sender, and has no rows of its own in the books.
+
+    Who must be a tenant and names none sees nothing, although such a token is refused before it comes here.
+    """
+    if lacks_tenant(principal.roles, principal.claim_kind):
+        return Tenant(NOBODY, NOBODY, NOBODY, principal.masked)
     match principal.claim_kind:
         case None:
             return Tenant(masked=principal.masked)
