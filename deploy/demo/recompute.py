@@ -270,7 +270,7 @@ def recompute(ingest: str, registry: str, subsidy: str, token: str, tell: Callab
         changes = [json.loads(text) for values in read_partitions(client, registry) for text in values]
         parcels, positions = read_scans(client, ingest)
         tell(f"{positions} scans and {len(changes)} registry changes read, every hash chain verified")
-        versions = [p["policy_version"] for p in get(client, f"{subsidy}/v1/policies")["items"]]
+        versions = [p["policy_version"] for page in pages(client, f"{subsidy}/v1/policies") for p in page["items"]]
         policies = [Policy(get(client, f"{subsidy}/v1/policies/{v}")) for v in versions]
         known = Registry.of(changes)
         results = {parcel: judge(parcel[0], scans, known, policies) for parcel, scans in parcels.items()}
