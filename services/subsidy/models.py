@@ -91,6 +91,16 @@ Table(
     PrimaryKeyConstraint("parcel_key", "event_id", "content", "mapping_version"),
     # a changed site finds a partition's parcels in key order, so that a re-assessment goes on where it stopped
     Index(None, "site_id", "partition", "parcel_key", postgresql_where=text("site_id IS NOT NULL")),
+    # what closed a parcel at a site while nobody claimed it (domain.events.CLOSING_ACTIONS)
+    Index(
+        None,
+        "site_id",
+        "scanned_at",
+        postgresql_where=text(
+            "site_id IS NOT NULL AND action IN "
+            "('refused', 'returned', 'returning', 'signed', 'signed_by_agent', 'station_inbound', 'station_pickup')"
+        ),
+    ),
     postgresql_partition_by="HASH (parcel_key)",
 )
 

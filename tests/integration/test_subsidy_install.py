@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from alembic import command
 
+from services.subsidy.domain.events import CLOSING_ACTIONS
 from services.subsidy.migrate import install
 from services.subsidy.service.policies import PolicyRefused, activate, read_policies
 from services.subsidy.settings import POLICIES
@@ -47,6 +49,12 @@ async def run(dsn: str | None, policies: Path) -> tuple[int | None, str]:
 
 async def test_the_migration_makes_what_the_model_says(subsidy_dsns: Any) -> None:
     await asyncio.to_thread(command.check, migrations.config("subsidy", subsidy_dsns.owner))
+
+
+async def test_the_index_of_closing_scans_is_of_the_actions_that_close(books: Books) -> None:
+    """Else the list of unmapped sites would read all evidence of every site."""
+    (index,) = await books.rows("select indexdef from pg_indexes where indexname = 'evidence_site_id_scanned_at_ix'")
+    assert set(re.findall(r"'(\w+)'", index["indexdef"])) == CLOSING_ACTIONS
 
 
 async def test_installing_again_changes_nothing(make_database: MakeDatabase) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import asyncpg
 
-from services.subsidy.domain.events import CLOSING_ACTIONS
 from services.subsidy.domain.policy import Clause, Policies, Policy
 from services.subsidy.repository import reads
 from services.subsidy.service.known import Books, Known
@@ -86,9 +85,7 @@ class Lists:
         async with self._books.known(pinned=pinned) as known:
             directory = await self._books.directory(known.read, known.registry_revision)
             claims = list(zip(*directory.claims(), strict=True)) or [(), (), ()]
-            rows = await known.read.fetch(
-                reads.UNMAPPED_SITES, namespaces, *claims, sorted(CLOSING_ACTIONS), known.revision, tenant.brand, limit + 1, offset
-            )
+            rows = await known.read.fetch(reads.UNMAPPED_SITES, namespaces, *claims, known.revision, tenant.brand, limit + 1, offset)
             return {
                 "items": [dict(row) for row in rows[:limit]],
                 "next_cursor": encode_page(known.revision, offset + limit) if len(rows) > limit else None,

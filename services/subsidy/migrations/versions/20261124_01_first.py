@@ -130,6 +130,16 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("site_id IS NOT NULL"),
     )
+    op.create_index(
+        op.f("evidence_site_id_scanned_at_ix"),
+        "evidence",
+        ["site_id", "scanned_at"],
+        unique=False,
+        postgresql_where=sa.text(
+            "site_id IS NOT NULL AND action IN "
+            "('refused', 'returned', 'returning', 'signed', 'signed_by_agent', 'station_inbound', 'station_pickup')"
+        ),
+    )
     op.create_table(
         "hold",
         sa.Column("parcel_key", sa.LargeBinary(), nullable=False),
