@@ -50,6 +50,11 @@ FORGED: list[dict[str, Any]] = [  # of all forms, none ours
 
 
 OUT_OF_FORCE = at(14).replace(year=2022)  # no policy was in force; its alias and station neither
+# Told a year earlier, too, by a version with a smaller and one with a larger content, since the smaller one is shown.
+ELSEWHEN = [
+    next(s for n in range(1, 99) if ((s := scan(ref="A", scanned_at=OUT_OF_FORCE, weight_g=n)).content < scan(ref="A").content) is smaller)
+    for smaller in (True, False)
+]
 
 
 async def get(client: httpx.AsyncClient, path: str, shape: type[BaseModel], **params: Any) -> dict[str, Any]:
@@ -127,7 +132,7 @@ async def test_explain_is_of_the_assessment_and_says_that_another_is_due(books: 
     [
         ((scan(ref="A"), scan(ref="A", site="陌生地方")), 36),
         ((scan(ref="A", site="陌生地方"), scan(ref="A", scanned_at=OUT_OF_FORCE)), 0),
-        ((scan(ref="A"), scan(ref="A", scanned_at=OUT_OF_FORCE)), 36),
+        *(((scan(ref="A"), other), 36) for other in ELSEWHEN),
         ((scan(), scan("W1", "transferred", at(13), None)), 36),
         ((scan(),), 0),
         ((scan(site="陌生地方"),), 0),
