@@ -1,6 +1,7 @@
 """The examples of api.md §4, held against the running API: same fields, same meaning; and what a client may get wrong."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,7 +9,10 @@ import pytest
 from pydantic import BaseModel
 
 from services.subsidy import schemas
+from services.subsidy.service.policies import activate, read_policies
+from services.subsidy.settings import POLICIES
 from shared.contracts.scan import ScanEvent
+from shared.db import Database
 from shared.http import encode_cursor
 from shared.identity import parcel_id, parcel_key
 from tests.integration.subsidy_books import Books, alias, at, bearer, filing, scan, station
@@ -356,6 +360,21 @@ async def test_policies_are_read_as_they_were_activated(client: httpx.AsyncClien
     (listed,) = (await get(client, "/v1/policies", schemas.Policies))["items"]
     assert listed == {k: v for k, v in body.items() if k != "as_of"}
     assert (await problem(client, "/v1/policies/nowhere", 404))["code"] == "policy.not_found"
+
+
+async def test_policies_come_in_pages(client: httpx.AsyncClient, subsidy_dsns: tuple[str, str], tmp_path: Path) -> None:
+    text = (POLICIES / "yuanqu-2023.1.toml").read_text(encoding="utf-8").replace('"yuanqu-2023.1"', '"yuanqu-2024.1"')
+    text = text.replace("valid_to = 2024-01-01", "valid_to = 2025-01-01").replace("valid_from = 2023-01-01", "valid_from = 2024-01-01")
+    (tmp_path / "yuanqu-2024.1.toml").write_text(text, encoding="utf-8")
+    owner = await Database(subsidy_dsns[0], max_size=1).open()
+    try:
+        await activate(owner, read_policies(tmp_path))
+    finally:
+        await owner.close()
+    first = await get(client, "/v1/policies", schemas.Policies, limit=1)
+    last = await get(client, "/v1/policies", schemas.Policies, limit=1, cursor=first["next_cursor"])
+    assert [p["policy_version"] for p in first["items"] + last["items"]] == ["yuanqu-2023.1", "yuanqu-2024.1"]
+    assert last["next_cursor"] is None
 
 
 async def test_an_unchanged_answer_is_304(books: Books, client: httpx.AsyncClient) -> None:
