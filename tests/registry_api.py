@@ -2,8 +2,9 @@
 
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ class Registry:
     owner_dsn: str
     app_dsn: str
     private_pem: str
+    numbers: Iterator[int] = field(default_factory=count)  # one name is one operator's
 
     def token(self, role: str, **claim: str) -> dict[str, str]:
         """The header of a token; at most one claim, e.g. operator="opr_1"."""
@@ -52,7 +54,8 @@ class Registry:
         assert answer.status_code == expect, (path, answer.status_code, answer.text)
         return answer.json()
 
-    async def operator(self, name: str = "垣曲邮快合作运营公司", effective_at: str = day(1, 1)) -> str:
+    async def operator(self, name: str | None = None, effective_at: str = day(1, 1)) -> str:
+        name = name or f"垣曲邮快合作运营公司{next(self.numbers)}"
         answer = await self.call("POST", "/v1/operators", {"name": name, "effective_at": effective_at})
         return str(answer["operator_id"])
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -188,6 +188,70 @@ async def test_a_filing_from_draft_to_a_correction(registry: Registry) -> None:
     assert all(a["superseded_at"] == b["recorded_at"] for a, b in zip(rows[:6:2], rows[1:6:2], strict=True))
     current = (await registry.get(f"/v1/stations/{station}/filings", valid_at=day(7, 1)))["items"]
     assert [(r["status"], r["valid_to"]) for r in current] == [("filed", day(7, 10))]
+
+
+async def test_a_name_is_one_operators_at_a_time(registry: Registry) -> None:
+    first = await registry.operator("垣曲 甲物流ＡＢ", effective_at=day(5, 1))
+    for effective_at in (day(5, 1), day(1, 1), day(8, 1)):
+        again = {"name": "垣曲甲物流ab", "effective_at": effective_at}
+        refused = await registry.call("POST", "/v1/operators", again, expect=409)
+        assert refused["code"] == "operator.name_taken"
+        assert first in refused["detail"]
+    found = (await registry.get("/v1/operators", q="甲物流", valid_at=day(9, 1)))["items"]
+    assert [i["operator_id"] for i in found] == [first]
+
+
+async def test_of_an_operator_sent_twice_at_once_one_is_registered(registry: Registry) -> None:
+    body, headers = {"name": "同时两次", "effective_at": JUNE}, registry.token("coordinator")
+    answers = await asyncio.gather(*(registry.client.post("/v1/operators", json=body, headers=headers) for _ in range(4)))
+    assert sorted(a.status_code for a in answers) == [201, 409, 409, 409]
+
+
+async def test_what_says_the_same_again_makes_no_revision(registry: Registry) -> None:
+    operator = await registry.operator()
+    station = await registry.station(operator_id=operator)
+    filing = await registry.filing(station, operator, status="submitted")
+    correction = {"valid_from": day(6, 5), "status": "filed", "receipt_no": "R-same", "reason": "漏记"}
+    for method, path, body in (
+        ("PATCH", f"/v1/stations/{station}", {"name": "改名", "effective_at": day(7, 1)}),
+        ("POST", f"/v1/filings/{filing}/corrections", correction),
+    ):
+        first = await registry.call(method, path, body)
+        await registry.station()  # somebody writes something else meanwhile
+        head = (await registry.get("/v1/log/0", limit=1))["head"]
+        again = await registry.call(method, path, body)
+        assert (await registry.get("/v1/log/0", limit=1))["head"] == head
+        assert again["as_of"]["revision"] == head - 1
+        assert again | {"as_of": None} == first | {"as_of": None}
+
+
+async def test_a_filing_is_not_older_than_its_outlet(registry: Registry) -> None:
+    operator = await registry.operator()
+    station = await registry.station(operator_id=operator)
+    early = filing_body(filer_id=operator, opened_on="2023-06-02", effective_at="2023-06-01T23:59:59+08:00")
+    refused = await registry.call("POST", f"/v1/stations/{station}/filings", early, expect=422)
+    assert [(e["pointer"], e["code"]) for e in refused["errors"]] == [("/effective_at", "filing.before_opening")]
+    filing = await registry.filing(station, operator, opened_on="2023-06-02", effective_at=day(6, 2))
+    correction = {"valid_from": day(6, 1), "status": "submitted", "reason": "误记"}
+    refused = await registry.call("POST", f"/v1/filings/{filing}/corrections", correction, expect=422)
+    assert [(e["pointer"], e["code"]) for e in refused["errors"]] == [("/valid_from", "filing.before_opening")]
+    await registry.call("POST", f"/v1/filings/{filing}/corrections", correction | {"valid_from": day(6, 2)})
+
+
+async def test_a_change_is_recorded_at_most_a_year_before_it_holds(registry: Registry) -> None:
+    operator = await registry.operator()
+    station = await registry.station(operator_id=operator)
+    filing = await registry.filing(station, operator)
+    far, near = ((datetime.now(UTC) + timedelta(days=days)).isoformat() for days in (367, 364))
+    for method, path, body, field in (
+        ("POST", f"/v1/stations/{station}/filings", filing_body(filer_id=operator), "effective_at"),
+        ("POST", f"/v1/filings/{filing}/corrections", {"status": "draft", "reason": "误记"}, "valid_from"),
+        ("POST", f"/v1/filings/{filing}/transitions", {"to": "submitted"}, "effective_at"),
+        ("PATCH", f"/v1/stations/{station}", {"operating_status": "closed"}, "effective_at"),
+    ):
+        refused = await registry.call(method, path, body | {field: far}, expect=422)
+        assert [(e["pointer"], e["code"]) for e in refused["errors"]] == [(f"/{field}", "moment.too_far_ahead")]
+        await registry.call(method, path, body | {field: near})
 
 
 async def test_a_wrong_transition_says_what_is_allowed(registry: Registry) -> None:

@@ -50,7 +50,7 @@ async def write(registry: Registry, station: str, filer: str, filings: list[str]
             body["division_code"] = value
         case "file":
             method, path = "POST", f"{path}/filings"
-            body = filing_body(filer_id=filer, covers_brands=[value], status="submitted", effective_at=moment)
+            body = filing_body(filer_id=filer, covers_brands=[value], status="submitted", opened_on="2023-03-01", effective_at=moment)
         case "move" if filings:
             method, path, body = "POST", f"/v1/filings/{filings[-1]}/transitions", {"to": value, "effective_at": moment} | receipt
         case "correct" if filings:

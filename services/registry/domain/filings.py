@@ -1,18 +1,20 @@
 """Filings: opening, transitions, corrections. Pure functions from a filing to the next one; they raise Refused."""
 
 from collections.abc import Container
-from datetime import datetime
+from datetime import date, datetime
 
 from msgspec.structs import replace
 
 from services.registry.domain import segments
 from services.registry.domain.refusals import Conflict, Invalid
 from services.registry.domain.transitions import TRANSITIONS, WITH_RECEIPT, allowed
+from shared.calendar import shanghai_day
 from shared.contracts.registry import Filing, FilingSegment, FilingStatus
 
 
 def opened(filing: Filing, effective_at: datetime, status: FilingStatus, receipt_no: str | None) -> Filing:
     """`filing` (without segments) as first recorded: in `status` from `effective_at` on."""
+    _check_open(filing.opened_on, effective_at, "/effective_at")
     _check_receipt(status, receipt_no, known=None)
     if filing.decided_at and status not in WITH_RECEIPT:
         raise Invalid("filing.not_decided", "尚未决定的备案没有决定时间。", "It is not decided: there is no decided_at.", "/decided_at")
@@ -80,6 +82,7 @@ def corrected(
     """
     if valid_to is not None and valid_to <= valid_from:
         raise Invalid("period.empty", "结束时间必须晚于开始时间。", "valid_to must be later than valid_from.", "/valid_to")
+    _check_open(filing.opened_on, valid_from, "/valid_from")
     known = next((s.receipt_no for s in reversed(filing.segments) if s.receipt_no), None)
     _check_receipt(status, receipt_no, known)
     carried = (receipt_no or known) if status in WITH_RECEIPT else None
@@ -110,6 +113,18 @@ def _follows(
 def receipts_of(filing: Filing) -> set[tuple[str, str]]:
     """(authority, receipt_no) that the filing has had; a receipt number is unique per authority."""
     return {(filing.authority, s.receipt_no) for s in filing.segments if s.receipt_no}
+
+
+def _check_open(opened_on: date, moment: datetime, pointer: str) -> None:
+    """An outlet is filed after it has opened (art. 5: within 20 days of it)."""
+    if shanghai_day(moment) < opened_on:
+        raise Invalid(
+            "filing.before_opening",
+            f"网点开办日期为 {opened_on.isoformat()}，备案状态不能早于该日：请填写该日或之后的时间；开办日期有误的，请以正确日期新开备案。",
+            f"The outlet opened on {opened_on.isoformat()} and cannot have been filed before: give a time from that day on, "
+            "or open a filing with the right opened_on if the day itself is wrong.",
+            pointer,
+        )
 
 
 def _check_receipt(status: FilingStatus, receipt_no: str | None, known: str | None) -> None:

@@ -6,10 +6,14 @@ segments and gaps, and only one that names its end reaches past the next beginni
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 import msgspec
+
+from services.registry.domain.refusals import Invalid
+
+MAX_AHEAD = timedelta(days=366)  # a change may be planned; a later one is a slip of the year that nobody would see until then
 
 
 class Segment(Protocol):
@@ -60,6 +64,16 @@ def _outside(old: Any, start: datetime, end: datetime | None) -> Iterable[Any]:
         yield msgspec.structs.replace(old, valid_to=start if old.valid_to is None else min(old.valid_to, start))
     if end is not None and (old.valid_to is None or old.valid_to > end):
         yield msgspec.structs.replace(old, valid_from=max(old.valid_from, end))
+
+
+def check_ahead(moment: datetime, now: datetime, pointer: str) -> None:
+    if moment > now + MAX_AHEAD:
+        raise Invalid(
+            "moment.too_far_ahead",
+            f"时间在一年以后（{moment.isoformat()}），请核对年份；最多可提前一年登记。",
+            f"{moment.isoformat()} is more than a year ahead: check the year. A change is recorded at most a year before it holds.",
+            pointer,
+        )
 
 
 def overlap(a: Segment, b: Segment) -> bool:

@@ -12,11 +12,11 @@ router = APIRouter(tags=["operators 运营企业"])
 Reader = Annotated[Principal, requires("registry:read")]
 
 
-@router.post("/v1/operators", status_code=201, response_model=schemas.OperatorAnswer, responses=problems(503))
+@router.post("/v1/operators", status_code=201, response_model=schemas.OperatorAnswer, responses=problems(409, 503))
 async def create_operator(
     request: Request, body: schemas.NewOperator, principal: Annotated[Principal, requires("operators:write")]
 ) -> Response:
-    """Register a lead operator 牵头运营企业."""
+    """Register a lead operator 牵头运营企业; 409 names the operator that bears the name at that time."""
     return reply(request, await stations.create_operator(database(request), principal, body), status=201)
 
 

@@ -8,9 +8,10 @@ from services.registry import repository, schemas
 from services.registry.domain import filings as rules
 from services.registry.domain.history import Row, filing_rows
 from services.registry.domain.refusals import Conflict
+from services.registry.domain.segments import check_ahead
 from services.registry.domain.stations import check_filer, writable_by
 from services.registry.domain.transitions import is_submission
-from services.registry.service import shown
+from services.registry.service import reads, shown
 from services.registry.service.access import is_id, may_see, need, no_filing, no_station, operator_limit
 from services.registry.service.recording import Recording, filing_term, receipt_term, recording
 from shared.auth import Principal
@@ -29,6 +30,7 @@ async def open_filing(database: Database, principal: Principal, station_id: str,
         station = await repository.one(draft.tx, Station, station_id, draft.known) if is_id(station_id) else None
         if station is None or not may_see(principal, station) or not writable_by(station, limit, body.effective_at, None):
             raise no_station()
+        check_ahead(body.effective_at, draft.recorded_at, "/effective_at")
         check_filer(await repository.one(draft.tx, Operator, body.filer_id, draft.known))
         filing = rules.opened(_blank(body, f"fil_{draft.revision}"), body.effective_at, body.status, body.receipt_no)
         await _check_receipts(draft, filing)
@@ -52,6 +54,7 @@ def _blank(body: schemas.NewFiling, filing_id: str) -> Filing:
 async def move_filing(database: Database, principal: Principal, filing_id: str, body: schemas.Transition) -> schemas.FilingAnswer:
     need(principal, _scope(body.to))
     async with recording(database, principal.subject, body.note) as draft:
+        check_ahead(body.effective_at, draft.recorded_at, "/effective_at")
         station, filing = await _existing(draft, principal, filing_id)
         moved = rules.moved(filing, body.to, body.effective_at, body.receipt_no)
         return await _answer(draft, await _save(draft, station, moved), filing_id, body.effective_at)
@@ -59,9 +62,13 @@ async def move_filing(database: Database, principal: Principal, filing_id: str, 
 
 async def correct_filing(database: Database, principal: Principal, filing_id: str, body: schemas.Correction) -> schemas.FilingAnswer:
     async with recording(database, principal.subject, body.reason) as draft:
+        check_ahead(body.valid_from, draft.recorded_at, "/valid_from")
         station, filing = await _existing(draft, principal, filing_id)
         corrected = rules.corrected(filing, body.status, body.valid_from, body.valid_to, body.receipt_no)
-        return await _answer(draft, await _save(draft, station, corrected), filing_id, body.valid_from)
+        if corrected != filing:
+            return await _answer(draft, await _save(draft, station, corrected), filing_id, body.valid_from)
+        draft.unchanged = True
+    return await _recorded(database, station.station_id, filing_id, body.valid_from)
 
 
 def _scope(status: FilingStatus) -> str:
@@ -103,6 +110,15 @@ async def _answer(draft: Recording, station: Station, filing_id: str, moment: da
     past = await repository.past(draft.tx, Station, station.station_id, draft.known)
     row = _holding(filing_rows([*past, (draft.recorded_at, station)]), filing_id, moment)
     return schemas.FilingAnswer(**dict(shown.filing_item(row)), station_id=station.station_id, as_of=draft.as_of(moment))
+
+
+async def _recorded(database: Database, station_id: str, filing_id: str, moment: datetime) -> schemas.FilingAnswer:
+    """The filing as it is recorded, for a request that changes nothing."""
+    async with database.read() as read:
+        at = await reads.pin(read, moment, None)
+        rows = filing_rows(await repository.past(read, Station, station_id, at.revision.revision))
+    row = _holding(rows, filing_id, moment)
+    return schemas.FilingAnswer(**dict(shown.filing_item(row)), station_id=station_id, as_of=at.as_of())
 
 
 def _holding(rows: list[Row], filing_id: str, moment: datetime) -> Row:

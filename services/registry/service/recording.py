@@ -30,6 +30,7 @@ class Recording:
     revision: int
     recorded_at: datetime
     records: list[AnyRecord] = field(default_factory=list)
+    unchanged: bool = False  # the request says what is recorded already: no revision is made of it
 
     @property
     def known(self) -> int:
@@ -57,6 +58,8 @@ async def recording(database: Database, actor: str, reason: str | None = None) -
 
 
 async def _store(database: Database, draft: Recording, actor: str, reason: str | None) -> None:
+    if draft.unchanged:
+        return
     assert draft.records, "a write records something"
     change = RegistryChange(recorded_at=draft.recorded_at, actor=actor, reason=reason, records=tuple(draft.records))
     traces = [(term, r.station_id) for r in draft.records if isinstance(r, Station) for term in terms_of(r)]

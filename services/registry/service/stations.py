@@ -9,7 +9,8 @@ from services.registry import repository, schemas
 from services.registry.domain import aliases
 from services.registry.domain import stations as rules
 from services.registry.domain.refusals import Invalid
-from services.registry.service import shown
+from services.registry.domain.segments import check_ahead
+from services.registry.service import reads, shown
 from services.registry.service.access import is_id, may_see, no_station, operator_limit
 from services.registry.service.recording import Recording, recording, site_term
 from shared.auth import Principal
@@ -22,6 +23,7 @@ from shared.problems import Problem, invalid, not_found
 async def create_operator(database: Database, principal: Principal, body: schemas.NewOperator) -> schemas.OperatorAnswer:
     async with recording(database, principal.subject) as draft:
         segment = OperatorSegment(valid_from=body.effective_at, valid_to=None, name=body.name)
+        rules.check_name(segment, [o for o, _ in await repository.every(draft.tx, Operator, draft.known)])
         operator = draft.put(Operator(version=0, operator_id=f"opr_{draft.revision}", segments=(segment,)))
     item = shown.operator_item(operator, draft.recorded_at, body.effective_at)
     assert item is not None
@@ -55,11 +57,15 @@ async def change_station(database: Database, principal: Principal, station_id: s
     if "operator_id" in changes:
         _own_operator(principal, body.operator_id)
     async with recording(database, principal.subject) as draft:
+        check_ahead(body.effective_at, draft.recorded_at, "/effective_at")
         station = await _existing(draft, principal, station_id)
         held = rules.segment_at(station, body.effective_at)
         _check_writable(principal, station, body.effective_at, held.valid_to if held else None)
         changed = rules.patched(station, body.effective_at, await _fields(draft, station, body, changes))
-        return await _answer(draft, draft.put(changed), body.effective_at)
+        if changed != station:
+            return await _answer(draft, draft.put(changed), body.effective_at)
+        draft.unchanged = True
+    return await reads.station(database, principal, station_id, schemas.OneQuery(valid_at=body.effective_at))
 
 
 async def _fields(draft: Recording, station: Station, body: schemas.StationChange, changes: dict[str, Any]) -> dict[str, object]:
