@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from services.registry.domain.history import Recorded
 from shared.contracts.registry import AnyRecord, Division, Operator, Station, record_id
 from shared.db import Read, Write
 
@@ -51,9 +52,9 @@ select distinct on (s.id) s.document::text as document, r.recorded_at from snaps
 where s.kind = $1 and s.revision <= $2
 order by s.id, s.revision desc
 """
-# Everything that one record was ever believed to be, up to a revision.
+# Everything that one record was ever believed to be, up to a revision, and who recorded it why.
 PAST = """
-select s.document::text as document, r.recorded_at from snapshot s join revision r using (revision)
+select s.document::text as document, r.recorded_at, r.actor, r.reason from snapshot s join revision r using (revision)
 where s.kind = $1 and s.id = $2 and s.revision <= $3
 order by s.revision
 """
@@ -115,10 +116,10 @@ async def every(read: Read, cls: type[R], revision: int) -> list[tuple[R, dateti
     return [(_typed(cls, _decode.decode(row["document"])), row["recorded_at"]) for row in rows]
 
 
-async def past(read: Read, cls: type[R], id_: str, revision: int) -> list[tuple[datetime, R]]:
-    """-> (recorded_at, record), oldest first."""
-    rows = await read.fetch(PAST, KINDS[cls], id_, revision)
-    return [(row["recorded_at"], _typed(cls, _decode.decode(row["document"]))) for row in rows]
+async def past(read: Read, station_id: str, revision: int) -> list[Recorded]:
+    """Oldest first."""
+    rows = await read.fetch(PAST, KINDS[Station], station_id, revision)
+    return [Recorded(r["recorded_at"], _typed(Station, _decode.decode(r["document"])), r["actor"], r["reason"]) for r in rows]
 
 
 async def traced(read: Read, terms: Iterable[str]) -> list[str]:

@@ -259,6 +259,8 @@ class FilingItem(BaseModel):
     valid_to: Instant | None
     recorded_at: Instant
     superseded_at: Instant | None
+    actor: str | None = Field(description="who recorded this row; null where not known")
+    reason: str | None = Field(description="of the correction or the transition's note; null where none was given")
 
 
 class OperatorAnswer(OperatorItem):

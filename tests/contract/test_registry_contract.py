@@ -51,6 +51,8 @@ FILING: dict[str, Any] = {
     "valid_to": None,
     "recorded_at": "2023-06-13T10:02:00+08:00",
     "superseded_at": None,
+    "actor": "test:postal",  # added: decision 0010
+    "reason": "回执已核对",
 }
 STANDING: dict[str, Any] = {
     "station_id": "stn_42",

@@ -166,7 +166,7 @@ async def test_a_filing_from_draft_to_a_correction(registry: Registry) -> None:
     filing = await registry.filing(station, operator)
     await registry.move(filing, "submitted", day(6, 8))
     await registry.move(filing, "filed", day(6, 12), receipt_no="R-1")
-    lapsed = await registry.move(filing, "lapsed", day(7, 10))
+    lapsed = await registry.move(filing, "lapsed", day(7, 10), note="执照被吊销")
     assert (lapsed["submitted_at"], lapsed["decided_at"], lapsed["receipt_no"]) == (day(6, 8), day(6, 12), "R-1")
     believed = lapsed["as_of"]["known_at"]
     correction = {"valid_from": day(7, 10), "valid_to": None, "status": "filed", "reason": "许可证未注销，登记有误"}
@@ -185,6 +185,7 @@ async def test_a_filing_from_draft_to_a_correction(registry: Registry) -> None:
         ("lapsed", day(7, 10), None, False),
         ("filed", day(7, 10), None, True),
     ]
+    assert [(r["actor"], r["reason"]) for r in rows[-2:]] == [("test:coordinator", "执照被吊销"), ("test:postal", correction["reason"])]
     assert all(a["superseded_at"] == b["recorded_at"] for a, b in zip(rows[:6:2], rows[1:6:2], strict=True))
     current = (await registry.get(f"/v1/stations/{station}/filings", valid_at=day(7, 1)))["items"]
     assert [(r["status"], r["valid_to"]) for r in current] == [("filed", day(7, 10))]

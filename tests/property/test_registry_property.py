@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from services.registry.domain import aliases, filings, segments
-from services.registry.domain.history import filing_rows
+from services.registry.domain.history import Recorded, filing_rows
 from services.registry.domain.refusals import Conflict, Invalid
 from services.registry.domain.transitions import WITH_RECEIPT, allowed
 from shared.contracts.registry import Filing, FilingStatus, OperatorSegment, Station
@@ -112,9 +112,9 @@ def test_history_gives_back_what_was_believed_at_every_moment(done: list[tuple[s
     now, snapshots = filing((FilingStatus.DRAFT, 1, None, None)), []
     for i, step in enumerate(done, 1):
         now = apply(now, *step)
-        snapshots.append((START + timedelta(minutes=i), replace(station(), filings=(now,))))
+        snapshots.append(Recorded(START + timedelta(minutes=i), replace(station(), filings=(now,))))
     rows = filing_rows(snapshots)
-    for recorded_at, then in snapshots:
+    for recorded_at, then, *_ in snapshots:
         believed = [r.segment for r in rows if r.recorded_at <= recorded_at and (r.superseded_at is None or recorded_at < r.superseded_at)]
         assert sorted(believed, key=lambda s: s.valid_from) == list(then.filings[0].segments)
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from services.registry.domain import aliases, divisions, filings, segments, stations
-from services.registry.domain.history import filing_rows
+from services.registry.domain.history import Recorded, filing_rows
 from services.registry.domain.refusals import Conflict, Invalid
 from services.registry.domain.transitions import SUBMISSIONS, TRANSITIONS, WITH_RECEIPT
 from shared.contracts.registry import (
@@ -415,11 +415,14 @@ def test_the_county_of_every_division_is_yuanqu() -> None:
 
 
 def test_history_shows_what_was_believed_and_until_when() -> None:
-    then = [(t(13), replace(station(), filings=(SUBMITTED,))), (t(14), replace(station(), filings=(FILED_12,)))]
-    rows = filing_rows([*then, (t(20), replace(station(), filings=(SUBMITTED,)))])
-    assert [(r.segment.status, r.recorded_at, r.superseded_at) for r in rows] == [
-        (S.SUBMITTED, t(13), t(14)),
-        (S.SUBMITTED, t(14), t(20)),
-        (S.SUBMITTED, t(20), None),  # believed again: a row of its own
-        (S.FILED, t(14), t(20)),
+    then = [
+        Recorded(t(13), replace(station(), filings=(SUBMITTED,)), "operator:a"),
+        Recorded(t(14), replace(station(), filings=(FILED_12,)), "postal:b", "已核"),
+    ]
+    rows = filing_rows([*then, Recorded(t(20), replace(station(), filings=(SUBMITTED,)), None)])
+    assert [(r.segment.status, r.recorded_at, r.superseded_at, r.actor, r.reason) for r in rows] == [
+        (S.SUBMITTED, t(13), t(14), "operator:a", None),
+        (S.SUBMITTED, t(14), t(20), "postal:b", "已核"),
+        (S.SUBMITTED, t(20), None, None, None),  # believed again: a row of its own
+        (S.FILED, t(14), t(20), "postal:b", "已核"),
     ]

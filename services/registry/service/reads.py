@@ -193,7 +193,7 @@ async def filings(database: Database, principal: Principal, station_id: str, que
     async with database.read() as read:
         at = await pin_list(read, query)
         await _visible(read, principal, station_id, at)
-        rows = filing_rows(await repository.past(read, Station, station_id, at.revision.revision))
+        rows = filing_rows(await repository.past(read, station_id, at.revision.revision))
     if not query.history:
         rows = [r for r in rows if r.superseded_at is None and holds(r.segment, at.moment)]
     page, cursor = at.page(sorted(rows, key=_filing_order), query.limit)

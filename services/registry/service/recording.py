@@ -29,6 +29,8 @@ class Recording:
     tx: Write
     revision: int
     recorded_at: datetime
+    actor: str
+    reason: str | None
     records: list[AnyRecord] = field(default_factory=list)
     unchanged: bool = False  # the request says what is recorded already: no revision is made of it
 
@@ -52,18 +54,20 @@ async def recording(database: Database, actor: str, reason: str | None = None) -
     with refusals_as_problems():
         async with database.write() as tx:
             heads = await lock_heads(database, tx, TOPIC, [PARTITION])
-            draft = Recording(tx, heads[PARTITION][0], await repository.next_moment(tx))
+            draft = Recording(tx, heads[PARTITION][0], await repository.next_moment(tx), actor, reason)
             yield draft
-            await _store(database, draft, actor, reason)
+            await _store(database, draft)
 
 
-async def _store(database: Database, draft: Recording, actor: str, reason: str | None) -> None:
+async def _store(database: Database, draft: Recording) -> None:
     if draft.unchanged:
         return
     assert draft.records, "a write records something"
-    change = RegistryChange(recorded_at=draft.recorded_at, actor=actor, reason=reason, records=tuple(draft.records))
+    change = RegistryChange(recorded_at=draft.recorded_at, actor=draft.actor, reason=draft.reason, records=tuple(draft.records))
     traces = [(term, r.station_id) for r in draft.records if isinstance(r, Station) for term in terms_of(r)]
-    await repository.insert(draft.tx, repository.Revision(draft.revision, draft.recorded_at), actor, reason, draft.records, traces)
+    await repository.insert(
+        draft.tx, repository.Revision(draft.revision, draft.recorded_at), draft.actor, draft.reason, draft.records, traces
+    )
     key = "|".join(record_id(draft.records[0])).encode()
     [position] = await append(database, draft.tx, TOPIC, [Entry(PARTITION, key, msgspec.json.encode(change))])
     assert position == draft.revision

@@ -75,6 +75,8 @@ def filing_item(row: Row) -> schemas.FilingItem:
         valid_to=row.segment.valid_to,
         recorded_at=row.recorded_at,
         superseded_at=row.superseded_at,
+        actor=row.actor,
+        reason=row.reason,
     )
 
 
