@@ -170,8 +170,19 @@ async def _authorise(request: Request, scopes: SecurityScopes, given: HTTPAuthor
             headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
         ) from None
     if missing := [s for s in scopes.scopes if s not in principal.scopes]:
-        raise Problem(403, "scope.missing", f"此令牌没有权限 {missing[0]}。", f"This token lacks the scope {missing[0]}.")
+        raise lacks_scope(missing[0])
     return principal
+
+
+def lacks_scope(scope: str) -> Problem:
+    """403, naming the roles that carry the scope."""
+    roles = ", ".join(role for role, scopes in ROLES.items() if scope in scopes)
+    return Problem(
+        403,
+        "scope.missing",
+        f"此令牌没有权限 {scope}；有此权限的角色：{roles}，请换领令牌。",
+        f"This token lacks the scope {scope}; a token of one of these roles has it: {roles}.",
+    )
 
 
 def requires(*scopes: str) -> Any:

@@ -34,7 +34,7 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     rows = "".join(_parameter(p) for p in operation.get("parameters", []))
     return (
         f'<h2><span class="m">{escape(method)}</span> <code>{escape(path)}</code></h2>'
-        f"<p>{escape(operation.get('description') or operation.get('summary', ''))}</p>"
+        f"<p><b>{escape(operation.get('summary', ''))}</b> {escape(operation.get('description', ''))}</p>"
         f'<p class="s">scope: {escape(", ".join(scopes)) or "none"}</p>{f"<table>{rows}</table>" if rows else ""}'
     )
 

@@ -8,12 +8,12 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 import msgspec
 import structlog
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, PlainSerializer
 from starlette.exceptions import HTTPException
@@ -21,9 +21,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import docs, telemetry
+from shared.bodies import Body
 from shared.calendar import SHANGHAI, rfc3339
 from shared.db import LOST
-from shared.problems import FieldError, Problem, invalid, render, unavailable
+from shared.openapi import Api, documented
+from shared.problems import Problem, invalid, mistake, render, unavailable
+from shared.refusals import of_framework, of_validation, too_large
 
 log = structlog.get_logger(__name__)
 
@@ -50,13 +53,13 @@ def _space_is_plus(value: object) -> object:
 
 def _safe(text: str) -> str:
     if not CONTROL.isdisjoint(text):
-        raise ValueError("control characters are not allowed")
+        raise mistake("text.control", "不得含控制字符。", "control characters are not allowed")
     return text
 
 
 def _in_range(at: datetime) -> datetime:
     if not EARLIEST <= at < LATEST:
-        raise ValueError("must lie between 2000 and 2100")
+        raise mistake("time.out_of_range", "时间须在 2000 年至 2100 年之间。", "must lie between 2000 and 2100")
     return at
 
 
@@ -102,6 +105,14 @@ def parse_choices(name: str, text: str | None, known: Sequence[str]) -> list[str
             f"#query/{name}", "enum", f"{unknown[0]} 无效，可用：{', '.join(known)}。", f"{unknown[0]} is none of {', '.join(known)}."
         )
     return values
+
+
+def check_range(first: date | None, end: date | None) -> None:
+    """422 unless the query's `from` (inclusive) lies before its `to` (exclusive): the empty list would say that there was nothing."""
+    if first is not None and end is not None and first >= end:
+        raise invalid(
+            "#query/to", "range.invalid", "结束时间（to，不含）须晚于开始时间（from）。", "`to` (exclusive) must be after `from`."
+        )
 
 
 def encode_cursor(state: Mapping[str, Any]) -> str:
@@ -170,15 +181,6 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     return b"".join(chunks)
 
 
-def too_large(limit_bytes: int) -> Problem:
-    return Problem(
-        413,
-        "body.too_large",
-        f"请求体超过 {limit_bytes} 字节，请分批发送。",
-        f"The body is larger than {limit_bytes} bytes: send it in parts.",
-    )
-
-
 # answers
 def _encodable(value: Any) -> Any:
     if isinstance(value, BaseModel):
@@ -198,7 +200,7 @@ def _in_shanghai(value: Any) -> Any:
 
 
 def reply(request: Request, body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """JSON; on a GET with a weak ETag over the body without `as_of`, and 304 where the client has it."""
+    """JSON; on a GET (a HEAD is served as one) with a weak ETag over the body without `as_of`, and 304 where the client has it."""
     plain = (
         body.model_dump(mode="json")
         if isinstance(body, BaseModel)
@@ -206,7 +208,7 @@ def reply(request: Request, body: Any, *, status: int = 200, headers: Mapping[st
     )
     content = msgspec.json.encode(plain)
     sent = dict(headers or {})
-    if request.method in ("GET", "HEAD"):
+    if request.method == "GET":
         tagged = {k: v for k, v in plain.items() if k != "as_of"} if isinstance(plain, dict) else plain
         etag = f'W/"{hashlib.sha256(msgspec.json.encode(tagged)).hexdigest()[:32]}"'
         sent |= {"ETag": etag, "Cache-Control": "private, no-cache"}
@@ -227,11 +229,18 @@ def create_app(
     max_body_bytes: int,
 ) -> FastAPI:
     """One service's API: its routers, and what every service answers (`/`, health, metrics, docs, problem details)."""
-    app = FastAPI(
-        title=title, description=description, version="1", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    app = Api(
+        title=title,
+        description=description,
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        strict_content_type=False,  # without a Content-Type a body is JSON; a browser cannot forge our Authorization header
     )
     for router in routers:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(documented)])
     app.include_router(_common(service, title, checks))
     app.add_middleware(_Observe, max_body_bytes=max_body_bytes)
     _handlers(app, max_body_bytes)
@@ -277,18 +286,19 @@ async def _run(check: Check) -> str:
     return "ok"
 
 
-def _handlers(app: FastAPI, max_body_bytes: int) -> None:
+def _handlers(app: Api, max_body_bytes: int) -> None:
     @app.exception_handler(Problem)
     async def _problem(request: Request, problem: Problem) -> Response:
         return render(request, problem)
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, e: HTTPException) -> Response:
-        return render(request, _of_framework(e, max_body_bytes))
+        template = getattr(request.scope.get("route"), "path", "")
+        return render(request, of_framework(e, max_body_bytes, app.methods(template)))
 
     @app.exception_handler(RequestValidationError)
     async def _validation(request: Request, e: RequestValidationError) -> Response:
-        return render(request, _of_validation(e))
+        return render(request, of_validation(e))
 
     for lost in LOST:
 
@@ -312,80 +322,6 @@ def _handlers(app: FastAPI, max_body_bytes: int) -> None:
         )
 
 
-def _of_framework(e: HTTPException, max_body_bytes: int) -> Problem:
-    match e.status_code:
-        case 404:
-            return Problem(404, "not_found", "没有这个地址。", "There is nothing at this address.", headers=e.headers or {})
-        case 405:
-            return Problem(
-                405, "method_not_allowed", "此地址不支持这种请求方法。", "This address does not take that method.", headers=e.headers or {}
-            )
-        case 413:
-            return too_large(max_body_bytes)
-        case status:
-            return Problem(status, "request.refused", "请求无法处理。", str(e.detail), headers=e.headers or {})
-
-
-def _of_validation(e: RequestValidationError) -> Problem:
-    errors = e.errors()[:20]
-    if any(error["type"] == "json_invalid" for error in errors):
-        return Problem(400, "json.invalid", "请求体不是有效的 JSON。", "The body is not valid JSON.")
-    found = [FieldError(_pointer(x["loc"]), x["type"], _IN_CHINESE.get(x["type"], "此项的值不符合要求。"), x["msg"]) for x in errors]
-    return Problem(422, "request.invalid", "请求内容有误，请按 errors 修改。", "The request is not valid; see errors.", found)
-
-
-# pydantic's error types that clients really meet; any other is "does not meet the requirements"
-_IN_CHINESE = {
-    "missing": "缺少此项。",
-    "extra_forbidden": "没有这一项，请删除或检查拼写。",
-    "string_type": "应为文字。",
-    "string_too_short": "文字过短。",
-    "string_too_long": "文字过长。",
-    "string_pattern_mismatch": "文字格式不对。",
-    "int_type": "应为整数。",
-    "int_parsing": "应为整数。",
-    "bool_type": "应为 true 或 false。",
-    "bool_parsing": "应为 true 或 false。",
-    "list_type": "应为数组。",
-    "model_attributes_type": "应为对象。",
-    "greater_than_equal": "数值过小。",
-    "less_than_equal": "数值过大。",
-    "enum": "不在允许的取值之内。",
-    "literal_error": "不在允许的取值之内。",
-    "date_parsing": "应为日期，如 2023-07-01。",
-    "date_from_datetime_parsing": "应为日期，如 2023-07-01。",
-    "datetime_parsing": "应为带时区的时间，如 2023-07-14T09:12:03+08:00。",
-    "datetime_from_date_parsing": "应为带时区的时间，如 2023-07-14T09:12:03+08:00。",
-    "timezone_aware": "时间须带时区，如 +08:00。",
-}
-
-
-def _pointer(loc: Sequence[Any]) -> str:
-    if not loc:
-        return ""
-    where, *rest = [str(part).replace("~", "~0").replace("/", "~1") for part in loc]
-    return "/" + "/".join(rest) if where == "body" else "#" + "/".join([where, *rest])
-
-
-def _limited(scope: Scope, receive: Receive, limit_bytes: int) -> Receive:
-    """413 as soon as a body is, or says that it will be, larger than the limit (Starlette's own limiter answers in plain text)."""
-    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    size = int(declared) if declared.isdigit() else 0
-
-    async def counted() -> Message:
-        nonlocal size
-        if size > limit_bytes:
-            raise HTTPException(413)
-        message = await receive()
-        if not declared.isdigit() or declared == b"0":
-            size += len(message.get("body", b""))
-            if size > limit_bytes:
-                raise HTTPException(413)
-        return message
-
-    return counted
-
-
 class _Observe:
     """Trace id, access log and metrics, by route template; pure ASGI, since BaseHTTPMiddleware cancels its handler on disconnect."""
 
@@ -400,18 +336,24 @@ class _Observe:
         trace_id = uuid.uuid4().hex
         scope.setdefault("state", {})["trace_id"] = trace_id
         started, status = time.perf_counter(), 500
+        head = scope["method"] == "HEAD"
+        inner = {**scope, "method": "GET"} if head else scope  # whatever can be read has a HEAD: the same headers, no body
+        body = Body(scope, receive, self.max_body_bytes)
 
         async def observed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", []), (b"x-content-type-options", b"nosniff")]
+                await body.drain()
+            elif head:
+                message["body"] = b""
             await send(message)
 
         try:
-            await self.app(scope, _limited(scope, receive, self.max_body_bytes), observed)
+            await self.app(inner, body.receive, observed)
         finally:
-            route = getattr(scope.get("route"), "path", "unmatched")
+            route = getattr(inner.get("route"), "path", "unmatched")
             seconds = time.perf_counter() - started
             telemetry.HTTP_REQUESTS.labels(scope["method"], route, status).inc()
             telemetry.HTTP_SECONDS.labels(route).observe(seconds)

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -44,7 +45,17 @@ def unavailable(code: str, zh: str, en: str, *, retry_after_s: int = 5) -> Probl
 
 def not_found(what_zh: str, what_en: str, code: str = "not_found") -> Problem:
     """Also for what belongs to another: its existence is nobody's business."""
-    return Problem(404, code, f"没有找到{what_zh}。", f"There is no such {what_en}.")
+    return Problem(
+        404,
+        code,
+        f"没有找到{what_zh}，请核对编号；属于他人的不予显示。",
+        f"There is no such {what_en}: check the number; what belongs to another is not shown.",
+    )
+
+
+def mistake(code: str, zh: str, en: str) -> PydanticCustomError:
+    """For a validator of ours to raise: one field's mistake in both languages."""
+    return PydanticCustomError(code, "{en}", {"zh": zh, "en": en})
 
 
 def invalid(pointer: str, code: str, zh: str, en: str) -> Problem:

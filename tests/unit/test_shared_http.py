@@ -1,17 +1,22 @@
 """What every API answers alike: problems, limits, ETags, cursors, tokens."""
 
+import asyncio
 import contextlib
+import http.client as client_of_old
+import json
+import socket
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import asyncpg
 import httpx
 import jwt
 import pytest
+import uvicorn
 from fastapi import APIRouter, FastAPI, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from shared import auth, http
@@ -23,6 +28,15 @@ PRIVATE, JWKS = auth.generate_keys()
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: http.SafeText(10)  # type: ignore[valid-type]
+
+
+class Limits(BaseModel):
+    count: int = Field(1, ge=1, lt=10)
+    mode: Literal["live", "paused"] = "live"
+    name: http.SafeText(10) = "a"  # type: ignore[valid-type]
+    code: str = Field("00", pattern="^[0-9]{2}$")
+    at: http.Moment | None = None
+    names: list[str] = Field([], max_length=2)
 
 
 @contextlib.asynccontextmanager
@@ -47,6 +61,10 @@ def app_with(tmp_path: Path) -> FastAPI:
 
     @router.post("/thing")
     async def make(request: Request, body: Body) -> Response:
+        return http.reply(request, body)
+
+    @router.post("/limits")
+    async def limits(request: Request, body: Limits) -> Response:
         return http.reply(request, body)
 
     @router.post("/raw")
@@ -95,8 +113,12 @@ async def test_the_etag_ignores_as_of_and_answers_304(client: httpx.AsyncClient)
 
 async def test_problems_speak_the_readers_language(client: httpx.AsyncClient) -> None:
     zh, en = await client.get("/nowhere"), await client.get("/nowhere", headers={"Accept-Language": "en-GB, zh;q=0.5"})
-    assert (zh.status_code, zh.headers["content-type"], zh.json()["detail"]) == (404, "application/problem+json", "没有这个地址。")
-    assert en.json()["detail"] == "There is nothing at this address."
+    assert (zh.status_code, zh.headers["content-type"], zh.json()["detail"]) == (
+        404,
+        "application/problem+json",
+        "没有这个地址，可用的地址见 /docs。",
+    )
+    assert en.json()["detail"] == "There is nothing at this address; /docs lists what there is."
     assert len(en.json()["trace_id"]) == 32
 
 
@@ -109,6 +131,10 @@ async def test_problems_speak_the_readers_language(client: httpx.AsyncClient) ->
         ("POST", "/thing", {"json": {"name": "a", "more": 1}}, 422, "request.invalid"),
         ("POST", "/thing", {"json": {"name": "x" * 2000}}, 413, "body.too_large"),
         ("POST", "/raw", {"content": b"x" * 1001}, 413, "body.too_large"),
+        ("POST", "/thing", {"content": b"a=1", "headers": {"content-type": "text/plain"}}, 415, "body.not_json"),
+        ("POST", "/thing?dry_run=1", {"json": {"name": "a"}}, 422, "request.invalid"),
+        ("GET", "/thing?limt=1", {}, 422, "request.invalid"),
+        ("HEAD", "/raw", {}, 405, None),
         ("GET", "/thing?limit=1001", {}, 422, "request.invalid"),
         ("GET", "/thing?cursor=%%%", {}, 422, "request.invalid"),
         ("GET", "/thing?cursor=W10", {}, 422, "request.invalid"),
@@ -126,7 +152,8 @@ async def test_every_error_is_a_problem(
     client: httpx.AsyncClient, method: str, path: str, kwargs: dict[str, Any], status: int, code: str | None
 ) -> None:
     answer = await client.request(method, path, **kwargs)
-    assert (answer.status_code, answer.json().get("code")) == (status, code)
+    told = answer.json().get("code") if answer.content else None
+    assert (answer.status_code, told) == (status, code)
     assert "secret words" not in answer.text
 
 
@@ -135,6 +162,90 @@ async def test_a_mistake_is_told_in_chinese_and_english(client: httpx.AsyncClien
     en = await client.post("/thing", json={}, headers={"Accept-Language": "en"})
     assert zh.json()["errors"] == [{"pointer": "/name", "code": "missing", "detail": "缺少此项。"}]
     assert en.json()["errors"][0]["detail"] == "Field required"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "zh", "en"),
+    [
+        ("count", 0, "不得小于 1。", "Input should be greater than or equal to 1"),
+        ("count", 10, "应小于 10。", "Input should be less than 10"),
+        ("mode", "on", "不在允许的取值之内，可用：'live'、'paused'。", "Input should be 'live' or 'paused'"),
+        ("name", "a\u0000b", "不得含控制字符。", "control characters are not allowed"),
+        ("name", "x" * 11, "文字过长，最多 10 个字符。", "String should have at most 10 characters"),
+        ("code", "{x}", "文字格式不对，应符合 ^[0-9]{2}$。", "String should match pattern '^[0-9]{2}$'"),
+        ("at", "1999-01-01T00:00:00+08:00", "时间须在 2000 年至 2100 年之间。", "must lie between 2000 and 2100"),
+        ("names", ["a", "b", "c"], "最多 2 项。", "List should have at most 2 items after validation, not 3"),
+    ],
+)
+async def test_a_mistake_says_what_would_be_right(client: httpx.AsyncClient, field: str, value: object, zh: str, en: str) -> None:
+    for language, said in (("zh", zh), ("en", en)):
+        answer = await client.post("/limits", json={field: value}, headers={"Accept-Language": language})
+        assert [(e["pointer"], e["detail"]) for e in answer.json()["errors"]] == [(f"/{field}", said)]
+
+
+async def test_an_unknown_query_key_is_told_with_the_known_ones(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/thing?limt=1&limit=1&a/b=2", headers={"Accept-Language": "en"})
+    assert [(e["pointer"], e["code"]) for e in answer.json()["errors"]] == [
+        ("#query/limt", "query.unknown"),
+        ("#query/a~1b", "query.unknown"),
+    ]
+    assert "there are cursor, limit" in answer.json()["errors"][0]["detail"]
+    none = await client.post("/thing?limit=1", json={"name": "a"}, headers={"Accept-Language": "en"})
+    assert none.json()["errors"][0]["detail"] == "This operation takes no query: remove it."
+
+
+async def test_a_range_that_ends_before_it_begins_is_refused() -> None:
+    first, later = date(2023, 7, 1), date(2023, 7, 2)
+    for good in ((first, later), (None, first), (first, None), (None, None)):
+        http.check_range(*good)
+    for bad in ((later, first), (first, first)):
+        with pytest.raises(Problem) as refused:
+            http.check_range(*bad)
+        assert [e.pointer for e in refused.value.errors] == ["#query/to"]
+
+
+async def test_head_is_get_without_the_body(client: httpx.AsyncClient) -> None:
+    got, head = await client.get("/livez"), await client.head("/livez")
+    assert (head.status_code, head.content, head.headers) == (200, b"", got.headers)
+    assert (await client.head("/thing", headers={"If-None-Match": (await client.get("/thing")).headers["etag"]})).status_code == 304
+
+
+@pytest.mark.parametrize(("path", "allow"), [("/thing", "GET, HEAD, POST"), ("/raw", "POST"), ("/livez", "GET, HEAD")])
+async def test_405_names_every_method_of_the_path(client: httpx.AsyncClient, path: str, allow: str) -> None:
+    answer = await client.patch(path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allow)
+    assert allow in answer.json()["detail"]
+
+
+async def test_without_a_content_type_a_body_is_json(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/thing", content=b'{"name": "a"}')).json() == {"name": "a"}
+    kind = {"content-type": "application/merge-patch+json; charset=utf-8"}
+    assert (await client.post("/thing", content=b'{"name": "a"}', headers=kind)).status_code == 200
+
+
+async def test_who_sends_too_much_before_it_reads_still_gets_its_answer(tmp_path: Path) -> None:
+    """Over real sockets: a connection that is closed with unread bytes is reset, and the answer lost."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        server = uvicorn.Server(uvicorn.Config(app_with(tmp_path), log_config=None, access_log=False))
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        try:
+            for path in ("/thing", "/raw"):
+                answer = await asyncio.to_thread(_send, listening.getsockname()[1], path, b" " * (12 << 20))
+                assert answer == (413, "body.too_large")
+        finally:
+            server.should_exit = True
+            await serving
+
+
+def _send(port: int, path: str, body: bytes) -> tuple[int, str]:
+    """All of the body, then the answer, as most senders do."""
+    connection = client_of_old.HTTPConnection("127.0.0.1", port, timeout=20)
+    with contextlib.closing(connection):
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())["code"]
 
 
 async def test_a_chunked_body_is_counted_while_it_arrives(client: httpx.AsyncClient) -> None:
@@ -151,7 +262,9 @@ async def test_a_role_that_lacks_the_scope_is_refused(client: httpx.AsyncClient)
     good = await client.get("/secret", headers=token(claim=("township", "140827100000")))
     assert good.json() == {"subject": "ann", "claim": "140827100000"}
     tenant = token(roles=["brand"], claim=("brand", "zto"))
-    assert (await client.get("/secret", headers=tenant)).json()["code"] == "scope.missing"
+    refused = (await client.get("/secret", headers=tenant)).json()
+    assert refused["code"] == "scope.missing"
+    assert "auditor" in refused["detail"], "who has it is named"
     assert (await client.get("/secret", headers=token(roles=["brand"]))).json()["code"] == "token.invalid", "it would see all brands"
     assert (await client.get("/secret", headers=token(ttl_s=-10))).json()["code"] == "token.invalid"
     assert (await client.get("/secret", headers=token(roles=["emperor"]))).json()["code"] == "token.invalid"
@@ -193,5 +306,5 @@ async def test_what_the_reader_sees_of_the_service(client: httpx.AsyncClient) ->
     await client.get("/thing")
     exposed = (await client.get("/metrics")).text
     assert 'route="/thing"' in exposed
-    assert "tongcun_log_lag" in exposed
+    assert "tongcun_registry_revision_applied" in exposed
     assert "process_resident_memory_bytes" in exposed

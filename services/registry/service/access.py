@@ -3,7 +3,7 @@
 import re
 
 from services.registry.domain.stations import readable_by
-from shared.auth import Principal
+from shared.auth import Principal, lacks_scope
 from shared.contracts.registry import Station
 from shared.problems import Problem, not_found
 
@@ -25,7 +25,7 @@ def may_see(principal: Principal, station: Station) -> bool:
 def need(principal: Principal, scope: str) -> None:
     """For a scope that depends on what the body says."""
     if scope not in principal.scopes:
-        raise Problem(403, "scope.missing", f"此令牌没有权限 {scope}。", f"This token lacks the scope {scope}.")
+        raise lacks_scope(scope)
 
 
 def is_id(text: str) -> bool:

@@ -1,0 +1,48 @@
+"""A request's body while it arrives: bounded, and read to its end before an early answer, so that the answer arrives, too."""
+
+import asyncio
+import contextlib
+
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope
+
+DRAIN_BYTES = 32 << 20  # read and dropped at most, so that a sender who writes before it reads sees its 413; beyond: a reset
+DRAIN_S = 5.0
+
+
+class Body:
+    """413 as soon as a body is, or says that it will be, larger than the limit (Starlette's own limiter answers in plain text)."""
+
+    def __init__(self, scope: Scope, receive: Receive, limit_bytes: int) -> None:
+        headers = dict(scope["headers"])
+        declared = headers.get(b"content-length", b"")
+        self._receive, self._limit_bytes = receive, limit_bytes
+        self._declared_bytes = int(declared) if declared.isdigit() else 0
+        self._seen_bytes = 0
+        self._unread = self._declared_bytes > 0 or b"transfer-encoding" in headers
+        self._waits = headers.get(b"expect", b"").lower() == b"100-continue"  # sends nothing before it is asked to
+
+    async def receive(self) -> Message:
+        self._refuse_too_large()
+        message = await self._next()
+        self._refuse_too_large()
+        return message
+
+    def _refuse_too_large(self) -> None:
+        if max(self._declared_bytes, self._seen_bytes) > self._limit_bytes:
+            raise HTTPException(413)
+
+    async def _next(self) -> Message:
+        self._waits = False
+        message = await self._receive()
+        self._seen_bytes += len(message.get("body", b""))
+        self._unread = message.get("more_body", False)
+        return message
+
+    async def drain(self) -> None:
+        """Before an answer: closing a connection with unread bytes resets it, and the client would never see why it was refused."""
+        end = self._seen_bytes + DRAIN_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                while self._unread and not self._waits and self._seen_bytes < end:
+                    await self._next()

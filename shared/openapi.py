@@ -1,0 +1,112 @@
+"""What an operation documents, it keeps to: the errors of the OpenAPI document, and the refusal of what the document does not name."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from pydantic import BaseModel, Field
+
+from shared.problems import MEDIA_TYPE, FieldError, Problem
+
+COMPONENTS = "#/components/schemas/"
+MAX_UNKNOWN = 20  # query keys that one answer names
+_ALWAYS = (401, 403, 422, 503)  # of every secured operation
+_OF_A_BODY = (400, 413, 415)
+_MEANINGS = {
+    400: "the body cannot be read 请求体无法读取",
+    401: "no valid token 没有有效令牌",
+    403: "the token's roles lack the scope 令牌的角色没有权限",
+    404: "there is none, or it is another's 没有，或属于他人",
+    409: "it contradicts what is recorded 与已有记录冲突",
+    413: "the body is too large 请求体过大",
+    415: "the body is of another type than the operation takes 请求体类型不对",
+    422: "a field or a query key is wrong; `errors` says which 内容有误，见 errors",
+    503: "nothing was stored; come again after `Retry-After` seconds 未存储，请稍后重试",
+}
+
+
+class FieldMistake(BaseModel):
+    pointer: str = Field(description="JSON Pointer into the body, or `#query/name`, `#path/name`")
+    code: str
+    detail: str
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457 problem details. Programs go by `code`; `detail` is in the language of `Accept-Language` (zh default, en)."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[FieldMistake]
+    trace_id: str | None
+
+
+_PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": COMPONENTS + "Problem"}}}
+
+
+def problems(*statuses: int, body: bool = False) -> dict[int | str, dict[str, Any]]:
+    """The errors of a secured operation: those that every one has, those of one that takes a JSON body, and `statuses`."""
+    return unsecured(*_ALWAYS, *(_OF_A_BODY if body else ()), *statuses)
+
+
+def unsecured(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"description": _MEANINGS[status], "content": _PROBLEM} for status in sorted(set(statuses))}
+
+
+class Api(FastAPI):
+    """FastAPI whose document holds the one schema of problems."""
+
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        if "Problem" not in schemas:
+            made = ProblemBody.model_json_schema(ref_template=COMPONENTS + "{model}")
+            schemas |= made.pop("$defs") | {"Problem": made | {"title": "Problem"}}
+        return document
+
+    def methods(self, path_template: str) -> list[str]:
+        """What a path answers to; a path outside the document (health, docs) is only read."""
+        found = {method.upper() for method in self.openapi().get("paths", {}).get(path_template, {"get": None})}
+        return sorted(found | {"HEAD"} if "GET" in found else found)
+
+
+async def documented(request: Request) -> None:
+    """A dependency of every operation. 422 for a query key that the document does not name: ignored, a misspelt filter would answer
+    too much, and `?dry_run=1` would write. 415 for a body of a type that it does not name."""
+    operation = request.app.openapi()["paths"][request.scope["route"].path][request.method.lower()]
+    if request.query_params:
+        _check_query(request, {p["name"] for p in operation.get("parameters", ()) if p["in"] == "query"})
+    if list(operation.get("requestBody", {}).get("content", ())) == ["application/json"]:
+        _check_json(request.headers.get("content-type", ""))
+
+
+def _check_query(request: Request, known: set[str]) -> None:
+    unknown = [name for name in dict.fromkeys(request.query_params.keys()) if name not in known]
+    if not unknown:
+        return
+    there = ", ".join(sorted(known))
+    zh = f"没有这个查询项，可用：{there}。" if known else "此地址不接受查询项，请删除。"
+    en = f"There is no such query key; there are {there}." if known else "This operation takes no query: remove it."
+    raise Problem(
+        422,
+        "request.invalid",
+        "请求内容有误，请按 errors 修改。",
+        "The request is not valid; see errors.",
+        [
+            FieldError("#query/" + name[:64].replace("~", "~0").replace("/", "~1"), "query.unknown", zh, en)
+            for name in unknown[:MAX_UNKNOWN]
+        ],
+    )
+
+
+def _check_json(content_type: str) -> None:
+    """Without a Content-Type a body is taken as JSON."""
+    kind = content_type.split(";")[0].strip().lower()
+    if kind and kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise Problem(
+            415,
+            "body.not_json",
+            f"请求体应为 JSON（Content-Type: application/json），不是 {kind[:64]}。",
+            f"The body must be JSON (Content-Type: application/json), not {kind[:64]}.",
+        )
