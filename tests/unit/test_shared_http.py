@@ -240,10 +240,10 @@ async def test_who_sends_too_much_before_it_reads_still_gets_its_answer(tmp_path
 
 
 def _send(port: int, path: str, body: bytes) -> tuple[int, str]:
-    """All of the body, then the answer, as most senders do."""
+    """All of the body, then the answer, as urllib does."""
     connection = client_of_old.HTTPConnection("127.0.0.1", port, timeout=20)
     with contextlib.closing(connection):
-        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        connection.request("POST", path, body, {"Content-Type": "application/json", "Connection": "close"})
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())["code"]
 
