@@ -1,7 +1,9 @@
 """What officials and villagers read: each outcome in both languages, from the trace that decided it."""
 
-from datetime import datetime, timedelta
+import re
+from datetime import date, datetime, timedelta
 from string import Formatter
+from typing import Any
 
 import pytest
 
@@ -32,7 +34,11 @@ def told(name: str, lang: Lang, *payouts: Posted) -> str:
 
 
 def posted(kind: str, amount_fen: int, day: int, reason: str) -> Posted:
-    return Posted(kind, amount_fen, datetime(2023, 7, day, 10, tzinfo=SHANGHAI), (reason,))
+    moment = datetime(2023, 7, day, 10, tzinfo=SHANGHAI)
+    return Posted(kind, amount_fen, moment, (reason,), "opr_1", "上王村", date(2023, 7, 14), "yuanqu-2023.1")
+
+
+NEAR = {"filed": "rate.village.filed.near", "unfiled": "rate.village.unfiled.near"}
 
 
 def test_payable_says_which_scan_decided_and_how_much() -> None:
@@ -41,14 +47,14 @@ def test_payable_says_which_scan_decided_and_how_much() -> None:
     assert "依据的扫描：2023-07-15 00:00:00，新城镇站清南村，到站入库（中通）" in zh
     assert "站点当时：村级站点，营业中，未就中通备案" in zh
     assert "1. 下行快件给予差异化补贴：符合。依据垣发改字〔2023〕30号 六：“下行快件给予差异化补贴”。" in zh
-    assert "计算：档次 village.unfiled.near（村级、未备案、近）0.36 元；合计 0.36 元。" in zh
+    assert "计算：档次“村级、未备案、近”（village.unfiled.near）0.36 元；合计 0.36 元。" in zh
 
 
 def test_payable_in_english_says_the_same() -> None:
     en = told("别名移交后", "en")
     assert "0.36 yuan (sample rate) to be paid to 企业opr_1, counted on 2023-07-15" in en
     assert "received at the station (ZTO)" in en
-    assert "rate village.unfiled.near (village, not filed, near) 0.36 yuan; total 0.36 yuan" in en
+    assert "rate “village, not filed, near” (village.unfiled.near) 0.36 yuan; total 0.36 yuan" in en
 
 
 def test_an_assumption_is_told_as_one() -> None:
@@ -113,19 +119,85 @@ def test_in_transit_says_that_nothing_is_counted() -> None:
 
 
 def test_a_reversed_parcel_shows_what_was_posted_and_why_it_went_back() -> None:
-    payouts = posted("accrual", 44, 14, "rate.village.filed.near"), posted("reversal", -44, 18, "parcel.returned")
+    payouts = posted("accrual", 44, 14, NEAR["filed"]), posted("reversal", -44, 18, "parcel.returned")
     zh = told("退回", "zh", *payouts)
-    assert "此前记入的补贴已冲回：-0.44 元" in zh
-    assert "2023-07-14 10:00:00 记入 0.44 元（rate.village.filed.near）；2023-07-18 10:00:00 冲回 -0.44 元（parcel.returned）" in zh
+    assert "此前记入的补贴已冲回：-0.44 元。原因：快件已退回寄件方。" in zh
+    assert "2023-07-14 10:00:00 记入 0.44 元（档次“村级、已备案、近”）；2023-07-18 10:00:00 冲回 -0.44 元（快件已退回寄件方）" in zh
     assert zh.endswith("净额 0.00 元。")
-    assert "has been reversed: -0.44 yuan" in told("退回", "en", *payouts)
+    en = told("退回", "en", *payouts)
+    assert "has been reversed: -0.44 yuan. Why: The parcel was returned to its sender." in en
+    assert "reversed -0.44 yuan (The parcel was returned to its sender)" in en
+
+
+def test_a_reversal_by_a_clause_names_what_was_not_met() -> None:
+    payouts = posted("accrual", 44, 14, NEAR["filed"]), posted("reversal", -44, 18, "station.not_open")
+    assert "已冲回：-0.44 元。原因：未满足：站点当时正常营业。" in told("暂停营业不付", "zh", *payouts)
+    assert "Why: Not met: The station was open at that moment." in told("暂停营业不付", "en", *payouts)
 
 
 def test_a_corrected_parcel_is_not_called_reversed() -> None:
-    payouts = posted("accrual", 36, 14, "a.b"), posted("reversal", -36, 18, "c.d"), posted("accrual", 44, 18, "c.d")
-    zh = told("营业时付", "zh", *payouts)
+    zh = told("营业时付", "zh", *corrected())
     assert "已冲回" not in zh
     assert zh.endswith("净额 0.44 元。")
+
+
+def corrected(**new: Any) -> list[Posted]:
+    """Posted as of an unfiled station, then anew with what `new` says."""
+    again = posted("accrual", 44, 18, NEAR["filed"])._replace(**new)
+    return [posted("accrual", 36, 14, NEAR["unfiled"]), posted("reversal", -36, 18, again.reason_codes[0]), again]
+
+
+@pytest.mark.parametrize(
+    ("new", "zh", "en"),
+    [
+        (
+            {},
+            "备案状态更正后档次由“村级、未备案、近”改为“村级、已备案、近”",
+            "the station's filing was corrected, so the rate changed from “village, not filed, near” to “village, filed, near”",
+        ),
+        (
+            {"station_id": "同善村", "reason_codes": ["rate.village.filed.far"]},
+            "决定补贴的站点由上王村改为同善村；档次由“村级、未备案、近”改为“村级、已备案、远”",
+            "the station that decides changed from 上王村 to 同善村; "
+            "the rate changed from “village, not filed, near” to “village, filed, far”",
+        ),
+        (
+            {"service_date": date(2023, 7, 13), "reason_codes": [NEAR["unfiled"]], "amount_fen": 36},
+            "计入日期由 2023-07-14 改为 2023-07-13",
+            "the day it counts on changed from 2023-07-14 to 2023-07-13",
+        ),
+        (
+            {"beneficiary_id": "opr_9", "reason_codes": [NEAR["unfiled"]], "amount_fen": 36},
+            "收款企业由企业opr_1改为opr_9",
+            "the operator to be paid changed from 企业opr_1 to opr_9",
+        ),
+        (
+            {"reason_codes": [NEAR["unfiled"]]},
+            "适用的补贴政策更新后金额由 0.36 元改为 0.44 元",
+            "another policy applies, so the amount changed from 0.36 to 0.44 yuan",
+        ),
+    ],
+)
+def test_a_correction_says_what_changed(new: dict[str, Any], zh: str, en: str) -> None:
+    assert f"冲回 -0.36 元（{zh}）" in told("营业时付", "zh", *corrected(**new))
+    assert f"reversed -0.36 yuan ({en})" in told("营业时付", "en", *corrected(**new))
+
+
+CODE = re.compile(r"[a-z_]+(?:\.[a-z_]+)+")
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+@pytest.mark.parametrize("reason", sorted(wording.REASONS["zh"]) + sorted(c.reason_code for p in POLICIES.versions for c in p.clauses))
+def test_no_code_stands_for_a_word(reason: str, lang: Lang) -> None:
+    lines = told("退回", lang, posted("accrual", 44, 14, NEAR["filed"]), posted("reversal", -44, 18, reason)).splitlines()
+    assert not [line for line in lines if CODE.search(line)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_rate_stands_as_code_in_the_arithmetic_only(name: str) -> None:
+    for lang, arithmetic in (("zh", "计算："), ("en", "Arithmetic:")):
+        lines = text(traced(name), NAMES, lang).splitlines()  # type: ignore[arg-type]
+        assert not [line for line in lines if CODE.search(line) and not line.startswith(arithmetic)]
 
 
 # roles of evidence

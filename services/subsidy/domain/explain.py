@@ -1,7 +1,7 @@
 """A trace in plain words, Chinese or English: the same sentences in the same order, so that the two can be read side by side."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal, NamedTuple
 
 from shared.calendar import SHANGHAI
@@ -9,6 +9,7 @@ from shared.money import yuan
 from shared.standing import Directory, at
 
 from . import wording
+from .facts import FactValue
 from .fold import Assessment, Deciding
 from .policy import Basis, Outcome
 from .trace import Line, Role, Seen, Step, Trace
@@ -17,12 +18,16 @@ Lang = Literal["zh", "en"]
 
 
 class Posted(NamedTuple):
-    """One payout of the parcel, as the books have it."""
+    """One payout of the parcel, as the books have it. A reversal's reasons are those of the assessment that it made way for."""
 
     kind: str
     amount_fen: int
     posted_at: datetime
-    reason_codes: tuple[str, ...]
+    reason_codes: Sequence[str]
+    beneficiary_id: str
+    station_id: str
+    service_date: date
+    policy_version: str
 
 
 class Names:
@@ -63,7 +68,7 @@ def text(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted] = ())
 def _lines(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted]) -> Iterator[str]:
     yield _result(trace, names, lang)
     if payouts and payouts[-1].kind in ("reversal", "clawback"):
-        yield _say(lang, "reversed", posted=yuan(payouts[-1].amount_fen))
+        yield _say(lang, "reversed", posted=yuan(payouts[-1].amount_fen), why=_why(trace, names, lang, payouts, len(payouts) - 1))
     if trace.variants:
         yield _say(lang, "variants", each=_separator(lang).join(_variant(v, names, lang) for v in trace.variants))
     if trace.deciding:
@@ -81,7 +86,7 @@ def _lines(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted]) ->
         condition = wording.ALTERNATIVES[lang][other.fact]
         yield _say(lang, "alternative", condition=condition, amount=yuan(other.amount_fen), difference=difference)
     if payouts:
-        yield _history(payouts, lang)
+        yield _history(trace, names, lang, payouts)
 
 
 def _result(trace: Trace, names: Names, lang: Lang) -> str:
@@ -138,8 +143,11 @@ def _clause(n: int, step: Step, lang: Lang) -> str:
 
 
 def _line(line: Line, lang: Lang) -> str:
-    tier = ("、" if lang == "zh" else ", ").join(wording.TIERS[lang][item] for item in line.when.items())
-    return _say(lang, "line", rate=line.rate_id, tier=tier, amount=yuan(line.amount_fen))
+    return _say(lang, "line", rate=line.rate_id, tier=_tier(line.when, lang), amount=yuan(line.amount_fen))
+
+
+def _tier(when: Mapping[str, FactValue], lang: Lang) -> str:
+    return ("、" if lang == "zh" else ", ").join(wording.TIERS[lang][fact, value] for fact, value in when.items())
 
 
 def _variant(variant: Assessment, names: Names, lang: Lang) -> str:
@@ -176,7 +184,7 @@ def _moment(moment: datetime) -> str:
     return moment.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _history(payouts: Sequence[Posted], lang: Lang) -> str:
+def _history(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted]) -> str:
     each = _separator(lang).join(
         _say(
             lang,
@@ -184,11 +192,60 @@ def _history(payouts: Sequence[Posted], lang: Lang) -> str:
             at=_moment(p.posted_at),
             kind=wording.KINDS[lang].get(p.kind, p.kind),
             amount=yuan(p.amount_fen),
-            reasons=_say(lang, "entry_reasons", reasons=", ".join(p.reason_codes)) if p.reason_codes else "",
+            why=_say(lang, "entry_why", why=_why(trace, names, lang, payouts, i)),
         )
-        for p in payouts
+        for i, p in enumerate(payouts)
     )
     return _say(lang, "history", each=each, net=yuan(sum(p.amount_fen for p in payouts)))
+
+
+def _why(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted], i: int) -> str:
+    """Why a line was posted. One that made way for another line in the same batch (its reason is a rate) is told by what differs."""
+    posted = payouts[i]
+    if posted.kind == "reversal" and _rate(posted) and i + 1 < len(payouts):
+        return _separator(lang).join(_differences(trace, names, lang, payouts[i - 1], payouts[i + 1]))
+    return _separator(lang).join(_word(trace, lang, posted, code) for code in posted.reason_codes)
+
+
+def _differences(trace: Trace, names: Names, lang: Lang, old: Posted, new: Posted) -> Iterator[str]:
+    if old.station_id != new.station_id:
+        yield _say(lang, "new_station", old=names.station(old.station_id), new=names.station(new.station_id))
+    if old.beneficiary_id != new.beneficiary_id:
+        yield _say(lang, "new_beneficiary", old=names.operator(old.beneficiary_id), new=names.operator(new.beneficiary_id))
+    if old.service_date != new.service_date:
+        yield _say(lang, "new_day", old=str(old.service_date), new=str(new.service_date))
+    was, now = _when(trace, old), _when(trace, new)
+    if was != now:
+        same_place = (old.station_id, old.service_date) == (new.station_id, new.service_date)
+        filing_only = same_place and {fact for fact, _ in was.items() ^ now.items()} == {"filed"}
+        yield _say(lang, "new_filing" if filing_only else "new_tier", old=_tier(was, lang), new=_tier(now, lang))
+    elif old.amount_fen != new.amount_fen:
+        yield _say(lang, "new_amount", old=yuan(old.amount_fen), new=yuan(new.amount_fen))
+
+
+RATE = "rate."  # begins the reason code of whatever is paid; the rate's id follows
+
+
+def _rate(posted: Posted) -> str | None:
+    return next((code.removeprefix(RATE) for code in posted.reason_codes if code.startswith(RATE)), None)
+
+
+def _when(trace: Trace, posted: Posted) -> Mapping[str, FactValue]:
+    """What the tier asks for by whose rate a line was posted: its policy's, and a reversal's may be another policy's."""
+    policies = (trace.policies.version(posted.policy_version), *trace.policies.versions)
+    return next(tier.when for policy in policies for tier in policy.tiers if tier.rate_id == _rate(posted))
+
+
+def _word(trace: Trace, lang: Lang, posted: Posted, code: str) -> str:
+    """A reason code in a few words: what happened, without what to do next."""
+    if code.startswith(RATE):
+        return _say(lang, "tier", tier=_tier(_when(trace, posted), lang))
+    if code in wording.REASONS[lang]:
+        told = wording.REASONS[lang][code]
+    else:
+        clauses = (clause for policy in trace.policies.versions for clause in policy.clauses)
+        told = _say(lang, "clause_reason", title=next(c.title[lang] for c in clauses if c.reason_code == code))
+    return told.partition("。" if lang == "zh" else ". ")[0].removesuffix(".")
 
 
 def _separator(lang: Lang) -> str:

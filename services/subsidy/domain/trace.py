@@ -1,7 +1,7 @@
 """The slow path: the same computation as `fold.assess`, with every step that led to it. /explain, /evidence and the texts read this."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
 from uuid import UUID
@@ -99,6 +99,7 @@ class Trace:
     alternatives: tuple[Alternative, ...]
     seen: tuple[Seen, ...]  # every version, in order of (scanned_at, event_id, content, mapping_version)
     variants: tuple[Assessment, ...]  # of a contested hold: what its combinations come to, each once
+    policies: Policies = field(repr=False, compare=False)  # in which what was posted earlier finds its words
 
 
 def trace(brand: str, events: Sequence[Event], directory: Directory, policies: Policies) -> Trace:
@@ -120,6 +121,7 @@ def trace(brand: str, events: Sequence[Event], directory: Directory, policies: P
         alternatives=_alternatives(assessment, policy, policies),
         seen=seen,
         variants=variants,
+        policies=policies,
     )
 
 
@@ -244,7 +246,7 @@ def _alternatives(assessment: Assessment, policy: Policy | None, policies: Polic
 
 
 def _worth(facts: Facts, net_fen: int, policy: Policy, policies: Policies) -> Iterator[Alternative]:
-    for fact, field, value in _WITHIN_REACH:
-        amount_fen = policies.decide(policy, facts._replace(**{field: value})).amount_fen  # type: ignore[arg-type]
+    for fact, name, value in _WITHIN_REACH:
+        amount_fen = policies.decide(policy, facts._replace(**{name: value})).amount_fen  # type: ignore[arg-type]
         if amount_fen != net_fen:
             yield Alternative(fact, value, amount_fen, amount_fen - net_fen)

@@ -58,7 +58,8 @@ BRANDS: Mapping[str, Words] = {
     },
 }
 
-# Reasons that are the fold's own; a clause's reason is told by the clause's title. Each says what happened and what to do next.
+# Reasons that are the fold's own; a clause's reason is told by the clause's title. Each says what happened, in its first sentence, and
+# what to do next.
 REASONS: Mapping[str, Words] = {
     "zh": {
         "evidence.contested": "同一次扫描有内容不同的版本，结果不一致。请发送方核实哪一个为准，由县里人工处理。",
@@ -148,7 +149,7 @@ SENTENCES: Mapping[str, Words] = {
         "held": "结论：暂缓，等待人工处理；所涉金额 {held} 元{sample}。{reasons}",
         "pending": "结论：待定，等待补充材料，暂不计补贴。{reasons}",
         "in_transit": "结论：快件在途，还没有到站、签收或退回的记录，暂不计入任何统计。",
-        "reversed": "此前记入的补贴已冲回：{posted} 元，原因见上。",
+        "reversed": "此前记入的补贴已冲回：{posted} 元。原因：{why}。",
         "clause_reason": "未满足：{title}。",
         "sample": "（样例费率）",
         "deciding": "依据的扫描：{at}，{place}，{action}（{brand}）。",
@@ -161,7 +162,7 @@ SENTENCES: Mapping[str, Words] = {
         "derived": "由{document}{section}推出：{how}",
         "assumption": "项目假设，待县发改局确认：{how}",
         "arithmetic": "计算：{lines}合计 {net} 元。",
-        "line": "档次 {rate}（{tier}）{amount} 元；",
+        "line": "档次“{tier}”（{rate}）{amount} 元；",
         "scans": "相关扫描：{each}。",
         "scan": "{at} {action}{where}{mark}",
         "where": "，{place}",
@@ -172,8 +173,15 @@ SENTENCES: Mapping[str, Words] = {
         "variants": "各版本的结果：{each}。",
         "variant": "{outcome} {amount} 元{where}（{day}）",
         "history": "入账经过：{each}。净额 {net} 元。",
-        "entry": "{at} {kind} {amount} 元{reasons}",
-        "entry_reasons": "（{reasons}）",
+        "entry": "{at} {kind} {amount} 元{why}",
+        "entry_why": "（{why}）",
+        "tier": "档次“{tier}”",
+        "new_station": "决定补贴的站点由{old}改为{new}",
+        "new_beneficiary": "收款企业由{old}改为{new}",
+        "new_day": "计入日期由 {old} 改为 {new}",
+        "new_filing": "备案状态更正后档次由“{old}”改为“{new}”",
+        "new_tier": "档次由“{old}”改为“{new}”",
+        "new_amount": "适用的补贴政策更新后金额由 {old} 元改为 {new} 元",
         "nobody": "（无运营企业）",
     },
     "en": {
@@ -182,7 +190,7 @@ SENTENCES: Mapping[str, Words] = {
         "held": "Result: held for a person to decide; {held} yuan{sample} at stake. {reasons}",
         "pending": "Result: pending, nothing is counted yet. {reasons}",
         "in_transit": "Result: in transit; no arrival at a station, receipt or return is known yet, and it is in no total.",
-        "reversed": "What was posted before has been reversed: {posted} yuan, for the reason above.",
+        "reversed": "What was posted before has been reversed: {posted} yuan. Why: {why}.",
         "clause_reason": "Not met: {title}.",
         "sample": " (sample rate)",
         "deciding": "Deciding scan: {at}, {place}, {action} ({brand}).",
@@ -195,7 +203,7 @@ SENTENCES: Mapping[str, Words] = {
         "derived": "Derived from {document}{section}: {how}",
         "assumption": "Assumption of this project, to be confirmed by the county (项目假设，待县发改局确认): {how}",
         "arithmetic": "Arithmetic: {lines}total {net} yuan.",
-        "line": "rate {rate} ({tier}) {amount} yuan; ",
+        "line": "rate “{tier}” ({rate}) {amount} yuan; ",
         "scans": "Scans: {each}.",
         "scan": "{at} {action}{where}{mark}",
         "where": ", {place}",
@@ -206,8 +214,15 @@ SENTENCES: Mapping[str, Words] = {
         "variants": "What the versions come to: {each}.",
         "variant": "{outcome} {amount} yuan{where} ({day})",
         "history": "Posted: {each}. Net {net} yuan.",
-        "entry": "{at} {kind} {amount} yuan{reasons}",
-        "entry_reasons": " ({reasons})",
+        "entry": "{at} {kind} {amount} yuan{why}",
+        "entry_why": " ({why})",
+        "tier": "rate “{tier}”",
+        "new_station": "the station that decides changed from {old} to {new}",
+        "new_beneficiary": "the operator to be paid changed from {old} to {new}",
+        "new_day": "the day it counts on changed from {old} to {new}",
+        "new_filing": "the station's filing was corrected, so the rate changed from “{old}” to “{new}”",
+        "new_tier": "the rate changed from “{old}” to “{new}”",
+        "new_amount": "another policy applies, so the amount changed from {old} to {new} yuan",
         "nobody": "(no operator)",
     },
 }

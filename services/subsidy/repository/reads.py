@@ -35,7 +35,7 @@ select a.*, b.revision, b.registry_revision from assessment a join batch b using
 where a.parcel_key = $1 and a.batch_no <= $2 order by a.batch_no desc limit 1
 """
 PAYOUTS_OF = """
-select seq, kind, amount_fen, stage, reverses, beneficiary_id, posted_at, reason_codes, policy_version
+select seq, kind, amount_fen, stage, reverses, beneficiary_id, station_id, service_date, posted_at, reason_codes, policy_version
 from payout where parcel_key = $1 and batch_no <= $2 order by seq
 """
 HOLDS_OF = """

@@ -108,7 +108,7 @@ class Parcels:
             moment = traced.deciding.event.scanned_at if traced.deciding else found.evidence[0]["scanned_at"]
             sites = {e["site_id"]: e["site_code"] or e["site_name"] for e in found.evidence if e["site_id"]}
             names = Names(directory, moment, sites)
-            posted = [Posted(p["kind"], p["amount_fen"], p["posted_at"], tuple(p["reason_codes"])) for p in found.payouts]
+            posted = [Posted(*(p[name] for name in Posted._fields)) for p in found.payouts]
             return {
                 "parcel_id": parcel_id(found.key),
                 "trace_version": TRACE_VERSION,
