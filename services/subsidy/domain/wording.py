@@ -62,14 +62,14 @@ BRANDS: Mapping[str, Words] = {
 # what to do next.
 REASONS: Mapping[str, Words] = {
     "zh": {
-        "evidence.contested": "同一次扫描有内容不同的版本，结果不一致。请发送方核实哪一个为准，由县里人工处理。",
+        "evidence.contested": "同一次扫描有内容不同的版本，结果不一致。请数据源（发送方）核实哪一个为准，由县里人工处理。",
         "waybill.reused": "同一运单号的扫描前后相隔超过180天，可能是号码重复使用。请快递企业核实，由县里人工处理。",
         "transfer.unlinked": "快件转给了其他快递企业，两张运单尚未关联。请快递企业提供新单号，由县里人工处理。",
         "policy.not_in_force": "扫描当时没有生效的补贴政策。请县发改局确认政策的有效期。",
         "policy.no_rate": "政策中没有适用的档次。请县发改局补充费率。",
         "uplink.needs_declaration": "这是从县里寄出的上行件，须由经营主体申报后按上行办法处理。",
         "evidence.voided": "到站、签收等记录都已被撤销或由快递员取回。等待新的扫描。",
-        "evidence.no_station": "扫描没有指明登记过的乡镇或村级站点。请发送方补报站点。",
+        "evidence.no_station": "扫描没有指明登记过的乡镇或村级站点。请数据源（发送方）补报站点。",
         "site.unmapped": "扫描中的站点名称或编码还没有对应到登记站点。请在登记系统中为站点添加别名，系统会自动重算。",
         "station.no_operator": "站点当时没有登记运营企业，不知付给谁。请在登记系统中补登运营企业，系统会自动重算。",
         "parcel.returned": "快件已退回寄件方。",
@@ -78,7 +78,7 @@ REASONS: Mapping[str, Words] = {
     },
     "en": {
         "evidence.contested": "The same scan was told with different contents, and they do not come to the same. "
-        "The sender must confirm which one is right; a person decides.",
+        "The feed (its sender) must confirm which one is right; a person decides.",
         "waybill.reused": "Scans of this number lie more than 180 days apart: it may have been used twice. "
         "The courier must check; a person decides.",
         "transfer.unlinked": "The parcel went on with another courier and the two waybills are not linked. "
@@ -89,7 +89,7 @@ REASONS: Mapping[str, Words] = {
         "uplink.needs_declaration": "An uplink parcel, sent from the county: its merchant must declare it, "
         "and it is treated under the uplink rules.",
         "evidence.voided": "Every arrival and receipt was retracted or taken back by the courier. Waiting for a new scan.",
-        "evidence.no_station": "The scans name no registered township or village station. The sender must report the station.",
+        "evidence.no_station": "The scans name no registered township or village station. The feed (its sender) must report the station.",
         "site.unmapped": "The place named in a scan belongs to no registered station yet. "
         "Add it as an alias in the registry; the parcel is then reassessed by itself.",
         "station.no_operator": "The station had no operator then, so there is nobody to pay. "
