@@ -16,13 +16,13 @@ from typing import Annotated, Any, TypeVar
 import httpx
 import typer
 
-from deploy import operations
+from deploy import operations, welcome
 from deploy.client import Refused
 from deploy.demo import run as demo_run
 from deploy.demo.show import Show
 from deploy.embedded.installation import HOST, SERVICES, Installation
 from deploy.embedded.supervisor import CannotStart, Supervisor
-from deploy.platform import PARTITIONS, PORT_BASE, READY_TOKENS, ROOT, Access, platform, readiness, until_signal
+from deploy.platform import PARTITIONS, PORT_BASE, ROOT, Access, platform, readiness, until_signal
 from services.ingest.brands import FORMATS, NATIVE
 from services.subsidy.settings import parse_partitions
 from shared.auth import CLAIMS, ROLES, TENANT_ROLES, lacks_tenant
@@ -46,6 +46,8 @@ class Misused(Exception):
     """An option that says something impossible; one line."""
 
 
+OfDemo = Annotated[bool, typer.Option("--demo", help="演示的那一套（up --demo）· of the demo")]
+
 app = typer.Typer(
     help="通村 Tongcun: rural parcels into subsidy lines, exact to the fen. 农村寄递物流补贴，精确到分。",
     no_args_is_help=True,
@@ -65,8 +67,8 @@ def var_directory() -> Path:
     return Path(os.environ.get("TONGCUN_VAR") or ROOT / "var").absolute()
 
 
-def access() -> Access:
-    return Access(Installation(var_directory()))
+def access(demo: bool) -> Access:
+    return Access(Installation(var_directory() / "demo" if demo else var_directory()))
 
 
 def say(line: str) -> None:
@@ -100,34 +102,23 @@ async def _up(var: Path, demo: bool, port_base: int, partitions: str) -> None:
                 told = await _unless(stop, demo_run.demonstrate(running, Show(), var / "statement.csv"))
                 demo_run.check_agreement(told)
             say(f"已就绪，用时 {time.monotonic() - began:.1f} 秒 · ready\n")
-            _welcome(running)
+            _welcome(running, demo_run.settled_parcel(var) if demo else None)
             await stop.wait()
             say("正在按顺序停止 · stopping, in order")
 
 
 async def emptied_for_demo(var: Path) -> bool:
     """Whether the demo's data have still to be made. What an interrupted or disagreeing run left would be counted twice: removed."""
-    if (var / demo_run.SETTLED).exists():
+    if demo_run.settled_parcel(var):
         return False
     if (var / "lock").exists():
-        say(f"{var} 中的演示未完成或不一致，清空后重做 · holds a demo that did not finish or did not agree: removed, begun anew")
+        say(f"{var} 中的演示未完成、不一致或版本较旧，清空后重做 · holds a demo unfinished, in disagreement or older: removed, begun anew")
     await wipe(var)
     return True
 
 
-def _welcome(running: Access) -> None:
-    urls = running.urls
-    for service in SERVICES:
-        say(f"  {service:9} {urls[service]}/docs")
-    say("\n令牌（一天有效）· tokens, good for a day:")
-    for role in READY_TOKENS:
-        say(f"  {role:12} {running.token(role)}")
-    prefix = "" if running.installation.var == ROOT / "var" else f"TONGCUN_VAR={running.installation.var} "
-    authorised = f'-H "Authorization: Bearer $({prefix}./tongcun token --role auditor)"'
-    say("\n试一试 · three commands to try, in another terminal:")
-    say(f'  curl -s {authorised} "{urls["subsidy"]}/v1/summary?from=2023-07-01&to=2023-08-01&group_by=township"')
-    say(f"  {prefix}./tongcun feed create zto-yuanqu --format zto --mode sandbox")
-    say(f"  {prefix}./tongcun push zto\n")
+def _welcome(running: Access, parcel: tuple[str, str] | None = None) -> None:
+    say("\n".join(welcome.lines(running, parcel)))
 
 
 @app.command()
@@ -156,7 +147,7 @@ async def _demo(var: Path, json_path: Path | None, keep: bool) -> int:
             if json_path:
                 json_path.write_text(json.dumps(result, ensure_ascii=False, indent=1), encoding="utf-8")
             if keep:
-                _welcome(running)
+                _welcome(running, demo_run.settled_parcel(var))
                 await stop.wait()
     return 0 if result["ok"] else FAILED
 
@@ -205,15 +196,18 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="不再询问 · do no
 
 
 @app.command()
-def status() -> None:
+def status(demo: OfDemo = False) -> None:
     """各进程是否就绪，账记到哪里 · what runs, and how far the books are"""
-    raise typer.Exit(asyncio.run(_status(access())))
+    raise typer.Exit(asyncio.run(_status(access(demo), "up --demo" if demo else "up")))
 
 
-async def _status(at: Access) -> int:
+async def _status(at: Access, start: str) -> int:
     ports, well = at.installation.ports, True
-    if not ports:
-        say(f"{at.installation.var}: 尚未启动过 · nothing was ever started here: ./tongcun up")
+    if not at.installation.is_running:
+        why = "已停止 · stopped" if ports else "尚未启动过 · nothing was ever started here"
+        say(f"{at.installation.var}: {why}: ./tongcun {start}")
+        if Installation(at.installation.var / "demo").is_running:
+            say("演示正在运行 · the demo is running: ./tongcun status --demo")
         return FAILED
     async with httpx.AsyncClient(timeout=5) as http:
         for name in (f"{service}{kind}" for service in SERVICES for kind in ("", "-worker")):
@@ -233,6 +227,7 @@ def token(
     role: Annotated[str, typer.Option(help=" ".join(ROLES))],
     claim: Annotated[str | None, typer.Option(help="kind=value；kind: " + " ".join(CLAIMS))] = None,
     days: Annotated[int, typer.Option(min=1, max=MAX_TOKEN_DAYS, help="有效天数 · days that it is good for")] = 30,
+    demo: OfDemo = False,
 ) -> None:
     """签发令牌 · issue a token with the local key"""
     if role not in ROLES:
@@ -244,7 +239,7 @@ def token(
         wanted = " or ".join(f"{c}=…" for c in TENANT_ROLES[role])
         raise Misused(f"--role {role} 须限定到自己的数据 · must be limited to its own rows: --claim {wanted}")
     say(
-        access().token(
+        access(demo).token(
             role, subject=f"local-{role}", ttl_s=int(timedelta(days=days).total_seconds()), claim=(kind, value) if claim else None
         )
     )
@@ -253,9 +248,9 @@ def token(
 Work = Callable[[Access, httpx.AsyncClient], Coroutine[Any, Any, str]]
 
 
-def _over_http(work: Work) -> None:
+def _over_http(demo: bool, work: Work) -> None:
     async def run() -> str:
-        at = access()
+        at = access(demo)
         async with demo_run.client() as http:
             return await work(at, http)
 
@@ -279,16 +274,17 @@ def feed_create(
     brands: Annotated[str | None, typer.Option(help="逗号分隔 · comma-separated; default: all that the format can tell")] = None,
     namespace: Annotated[str | None, typer.Option(help="站点编码所属 · whose site codes it uses; default: each item's brand")] = None,
     secret_file: SecretFile = None,
+    demo: OfDemo = False,
 ) -> None:
     """新建数据源，密钥只显示一次 · a new feed; its secret is shown once"""
     own = operations.own_secret(secret_file)
-    _over_http(lambda at, http: operations.feed_create(at, http, name, format_name, mode, brands, namespace, own))
+    _over_http(demo, lambda at, http: operations.feed_create(at, http, name, format_name, mode, brands, namespace, own))
 
 
 @feed_app.command("list")
-def feed_list() -> None:
+def feed_list(demo: OfDemo = False) -> None:
     """列出数据源 · the feeds"""
-    _over_http(operations.feed_list)
+    _over_http(demo, operations.feed_list)
 
 
 @feed_app.command("rotate")
@@ -298,46 +294,52 @@ def feed_rotate(
         int, typer.Option(min=0, help="旧密钥继续有效的秒数，0 立即作废 · seconds the old ones stay good; 0: revoked")
     ] = 86400,
     secret_file: SecretFile = None,
+    demo: OfDemo = False,
 ) -> None:
     """换密钥，旧密钥暂时仍有效 · a new secret beside the old one"""
     own = operations.own_secret(secret_file)
-    _over_http(lambda at, http: operations.feed_rotate(at, http, name, overlap_s, own))
+    _over_http(demo, lambda at, http: operations.feed_rotate(at, http, name, overlap_s, own))
 
 
 @feed_app.command("mode")
-def feed_mode(name: str, mode: str) -> None:
+def feed_mode(name: str, mode: str, demo: OfDemo = False) -> None:
     """改模式 sandbox | live | paused · change its mode"""
-    _over_http(lambda at, http: operations.feed_mode(at, http, name, mode))
+    _over_http(demo, lambda at, http: operations.feed_mode(at, http, name, mode))
 
 
 @app.command()
 def push(
     format_name: Annotated[str, typer.Argument(metavar="FORMAT", help=" ".join(NATIVE))],
     file: Annotated[
-        Path | None, typer.Argument(help="JSON 文件；不给则用该格式的样例 · a JSON file; without it the format's own sample")
+        Path | None,
+        typer.Argument(help="JSON 文件；不给则向沙箱发送该格式的样例 · a JSON file; without it the format's sample, to a sandbox feed"),
     ] = None,
     feed: Annotated[str | None, typer.Option(help="数据源；只有一个时可省略 · which feed, where there are several")] = None,
+    demo: OfDemo = False,
 ) -> None:
     """签名、发送，打印应答、判定与说明 · sign, send, print acknowledgement, verdict and explanation"""
-    _over_http(lambda at, http: operations.push(at, http, format_name, file, feed))
+    _over_http(demo, lambda at, http: operations.push(at, http, format_name, file, feed))
+
+
+Service = Annotated[str, typer.Option(help="ingest | registry")]
 
 
 @consumer_app.command("list")
-def consumer_list() -> None:
+def consumer_list(demo: OfDemo = False) -> None:
     """消费者及其进度 · consumers and where they are"""
-    _over_http(operations.consumer_list)
+    _over_http(demo, operations.consumer_list)
 
 
 @consumer_app.command("remove")
-def consumer_remove(name: str, service: Annotated[str, typer.Option(help="ingest | registry")] = "ingest") -> None:
+def consumer_remove(name: str, service: Service = "ingest", demo: OfDemo = False) -> None:
     """日志不再等待这个消费者 · the log waits for it no longer"""
-    _over_http(lambda at, http: operations.consumer_remove(at, http, name, service))
+    _over_http(demo, lambda at, http: operations.consumer_remove(at, http, name, service))
 
 
 @log_app.command("reopen")
-def log_reopen(partition: int, service: Annotated[str, typer.Option(help="ingest | registry")] = "ingest") -> None:
+def log_reopen(partition: int, service: Service = "ingest", demo: OfDemo = False) -> None:
     """修复之后，让已关闭的分区重新接收 · after a repair, let a closed partition take entries again"""
-    _over_http(lambda at, http: operations.log_reopen(at, http, partition, service))
+    _over_http(demo, lambda at, http: operations.log_reopen(at, http, partition, service))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -13,7 +13,7 @@ from deploy.client import Api, Json, NotFound, Refused, problem_line, unreachabl
 from deploy.embedded.installation import SERVICES, write_whole
 from deploy.platform import Access
 from services.ingest.brands import NATIVE
-from services.ingest.brands.base import Feed, RawPush, Unparseable
+from services.ingest.brands.base import Feed, RawPush, Unparseable, Wire
 from services.ingest.domain.items import Item
 from shared.calendar import shanghai_day
 from shared.contracts.scan import BRANDS
@@ -22,6 +22,9 @@ BRANDS_OF = {"zto": ["zto"]}  # the others may tell of every brand
 MAX_FILE_BYTES = 1 << 20
 EXPLAINED_WITHIN_S = 10.0
 
+SAMPLE_TO_SANDBOX_ONLY = (
+    "样例只能推送到沙箱数据源；请给出文件 · the sample goes to a sandbox feed only: give a file, or choose one with --feed"
+)
 SANDBOX = (
     "沙箱数据源：判定与回执都是真的，但不进日志，也不影响补贴 · "
     "a sandbox feed: verdicts and receipts are real, but nothing of it reaches the money"
@@ -82,12 +85,21 @@ def _shown(at: Access, name: str, made: Json, about: str) -> str:
     if made.get("push_url"):
         lines.append(f"推送地址 address  {at.urls['ingest']}{made['push_url']}")
     if made["secret"]:
-        write_whole(_secret_path(at, name), made["secret"], mode=0o600)
+        keep_secret(at, name, made["secret"])
         lines.append(f"密钥（只显示这一次）secret, shown this once  {made['secret']}")
         lines.append(f"已存 kept for ./tongcun push in {_secret_path(at, name)}")
     else:
         lines.append(f"密钥就是令牌 its secret is a token  ./tongcun token --role brand --claim feed={name}")
     return "\n".join(lines)
+
+
+def keep_secret(at: Access, name: str, secret: str) -> None:
+    """On this machine, so that `push` can sign as the feed's sender."""
+    write_whole(_secret_path(at, name), secret, mode=0o600)
+
+
+def has_secret(at: Access, name: str) -> bool:
+    return _secret_path(at, name).exists()
 
 
 def _secret_path(at: Access, name: str) -> Path:
@@ -136,19 +148,22 @@ async def consumer_remove(at: Access, http: httpx.AsyncClient, name: str, servic
 
 
 async def push(at: Access, http: httpx.AsyncClient, format_name: str, file: Path | None, name: str | None) -> str:
-    """Sign, send, and say what the sender is told, what became of each scan, and what the parcel earns."""
+    """Sign, send, and say what the sender is told, what became of each scan, and what the parcel earns.
+
+    Without a file the format's own sample is sent, to a sandbox feed only: the books would keep an invented parcel for good.
+    """
     if format_name not in NATIVE:
         raise Refused(f"{format_name}: 没有这种格式 no such format: {', '.join(NATIVE)}")
     payload = _payload(file) if file else NATIVE[format_name].SAMPLE
-    feed = await _feed(at, http, format_name, name)
+    feed = choose_feed([f async for f in _admin(at, http).pages("/v1/feeds")], format_name, name, sample=file is None)
     wire = NATIVE[format_name].sign(payload, _secret(at, feed["feed"]))
     url = f"{at.urls['ingest']}{feed['push_url']}"
     try:
-        answer = await http.post(url, content=wire.body, headers={"Content-Type": wire.content_type})
+        answer = await _sent(http, url, wire, "zh-CN")
+        if "receipt-id" not in answer.headers:  # not even kept, so asking again in the other language changes nothing
+            raise Refused(problem_line(answer, await _sent(http, url, wire, "en") if answer.is_client_error else None))
     except httpx.TransportError as error:
         raise unreachable(url, error) from None
-    if "receipt-id" not in answer.headers:
-        raise Refused(problem_line(answer))
     lines = [f"应答 acknowledgement  HTTP {answer.status_code}  {answer.text}", f"回执 receipt  {answer.headers['receipt-id']}"]
     receipt = await _receipt(at, http, answer.headers["receipt-id"])
     if receipt is None:
@@ -164,6 +179,10 @@ async def push(at: Access, http: httpx.AsyncClient, format_name: str, file: Path
     return "\n".join(lines)
 
 
+async def _sent(http: httpx.AsyncClient, url: str, wire: Wire, language: str) -> httpx.Response:
+    return await http.post(url, content=wire.body, headers={"Content-Type": wire.content_type, "Accept-Language": language})
+
+
 def _payload(file: Path) -> Any:
     try:
         with file.open("rb") as opened:
@@ -172,20 +191,26 @@ def _payload(file: Path) -> Any:
             raise Refused(f"{file}: larger than {MAX_FILE_BYTES} bytes / 文件过大")
         return json.loads(text)
     except OSError as error:
-        raise Refused(f"{file}: {error.strerror}; without a file the format's own sample is sent / 不给文件则发送样例") from None
+        raise Refused(f"{file}: {error.strerror}; give a JSON file / 请给出 JSON 文件") from None
     except (ValueError, RecursionError) as error:
         raise Refused(f"{file}: 不是 JSON · no JSON ({error})") from None
 
 
-async def _feed(at: Access, http: httpx.AsyncClient, format_name: str, name: str | None) -> Json:
-    if name:
-        return await _admin(at, http).get(f"/v1/feeds/{name}")
-    found = [f async for f in _admin(at, http).pages("/v1/feeds") if f["format"] == format_name]
-    if len(found) == 1:
-        return found[0]
+def choose_feed(feeds: list[Json], format_name: str, name: str | None, *, sample: bool) -> Json:
+    """The feed called `name`, else the only one of the format; for the sample, of its sandbox feeds. Raises Refused."""
+    found = [f for f in feeds if f["format"] == format_name and name in (None, f["feed"])]
     if not found:
-        raise Refused(f"没有 {format_name} 数据源 · no such feed: ./tongcun feed create {format_name}-yuanqu --format {format_name}")
-    raise Refused(f"请用 --feed 指明 · say which with --feed: {', '.join(f['feed'] for f in found)}")
+        wanted = name or f"{format_name}-sandbox"
+        raise Refused(
+            f"没有 {name or ''} {format_name} 数据源 · no such feed of this format: ./tongcun feed create {wanted} --format {format_name}"
+        )
+    if sample:
+        found = [f for f in found if f["mode"] == "sandbox"]
+    if not found:
+        raise Refused(SAMPLE_TO_SANDBOX_ONLY)
+    if len(found) > 1:
+        raise Refused(f"请用 --feed 指明 · say which with --feed: {', '.join(f['feed'] for f in found)}")
+    return found[0]
 
 
 def _secret(at: Access, name: str) -> bytes:

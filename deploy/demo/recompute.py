@@ -1,27 +1,45 @@
 """The independent recomputation: the same fen, from the two logs and the policy, by somebody who trusts nobody.
 
-It uses nothing of the platform but HTTP and docs/rules.md (see rules.py), so an auditor can carry this file and rules.py away:
+独立复算：只凭两本日志与政策，不用本系统的代码，逐件算到分。
 
-    python -m deploy.demo.recompute --ingest http://127.0.0.1:8101 --registry http://127.0.0.1:8102 \\
-        --subsidy http://127.0.0.1:8103 --token JWT
+It uses nothing of the platform but HTTP and docs/rules.md (see rules.py). An auditor carries this file and rules.py away to any machine
+with Python 3.11 or newer and two packages (pip install httpx common-expression-language), and runs, with a token of the role auditor:
+
+    python recompute.py --ingest http://127.0.0.1:8101 --registry http://127.0.0.1:8102 \\
+        --subsidy http://127.0.0.1:8103 --token JWT --policy yuanqu-2023.1.toml
+
+In a checkout: python -m deploy.demo.recompute, with the same options.
 
 It reads every position of both logs, checks their hash chains, folds every parcel anew and compares with all that the platform says:
 every payout ever posted, on whatever day and for whatever parcel; outcome and reasons of every parcel (a payable one's are on its
-payout; the others are asked for); every cell of the totals, by service day and by posted day. Exit code 0: equal to the fen. 1: not.
+payout; the others are asked for); every cell of the totals, by service day and by posted day. The policy is read from the platform;
+with --policy it must be the county's own file, byte for byte and in all that decides. What it prints of each log (positions, chain) is
+worth keeping: the next audit must find the same chain there.
+
+Exit code 0: equal to the fen. 1: not, each difference a line; or not to be done. 退出码 0：分毫不差；1：不一致（逐条列出）或无法复算。
 """
 
 import argparse
 import json
 import sys
+import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from hashlib import sha256
+from pathlib import Path
 
-import httpx
+if __package__:
+    import httpx
 
-from deploy.demo.rules import Json, Policy, Registry, Result, Scan, judge, scan_of, shanghai_day
+    from deploy.demo.rules import Json, Policy, Registry, Result, Scan, judge, scan_of, shanghai_day
+else:  # carried away, beside rules.py
+    try:
+        import httpx
+        from rules import Json, Policy, Registry, Result, Scan, judge, scan_of, shanghai_day  # type: ignore[import-not-found, no-redef]
+    except ModuleNotFoundError as missing:
+        sys.exit(f"缺少 {missing.name} · it is missing: keep rules.py beside this file, and pip install httpx common-expression-language")
 
 PAGE = 1000
 FACTS = [
@@ -30,6 +48,11 @@ FACTS = [
 ]  # fmt: skip
 CELL = ["parcels", "payable", "pending", "held", "refused", "accrued_fen", "held_fen"]
 BY_DAY, BY_PLACE = ("day", "station_id", "brand"), ("township_code", "station_id", "direction")  # keys of the totals that are compared
+DECIDES = {  # what of a policy decides: compared between the county's file and what the platform answers
+    "clauses": ("clause_id", "scheme", "mode", "condition", "reason_code"),
+    "tiers": ("rate_id", "scheme", "when", "amount_fen"),
+    "ceilings": ("scheme", "limit_fen_per_parcel"),
+}
 SUMMARY_DAYS = 3_660  # of one question for totals, at most
 EVER = (date(2000, 1, 1), date(2100, 1, 1))  # totals are read for at least these days, so that no day is out of sight
 
@@ -38,7 +61,15 @@ Cells = dict[tuple[str | None, ...], list[int]]  # key → the columns CELL
 
 
 class Disproved(Exception):
-    """A log does not hold what its own chain says; nothing that follows would mean anything."""
+    """A log does not hold what its own chain says, or a file is no policy; nothing that follows would mean anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """What one partition of a log holds: values in order, and the chain after the last (hex)."""
+
+    values: list[str]
+    chain: str
 
 
 def content_of(value: Json) -> str:
@@ -71,8 +102,8 @@ def pages(client: httpx.Client, url: str, **params: str | int) -> Iterator[Json]
         cursor = {"cursor": page["next_cursor"]}
 
 
-def read_log(client: httpx.Client, url: str, partition: int) -> list[str]:
-    """The values of a partition, in order; each position's chain = SHA-256(chain before, SHA-256(value)), from the log's origin on."""
+def read_log(client: httpx.Client, url: str, partition: int) -> Partition:
+    """All of a partition; each position's chain = SHA-256(chain before, SHA-256(value)), from the log's origin on."""
     values: list[str] = []
     before = b""
     while True:
@@ -84,29 +115,32 @@ def read_log(client: httpx.Client, url: str, partition: int) -> list[str]:
                 raise Disproved(f"{url}/v1/log/{partition}: position {item['position']} is not what its chain says")
             values.append(item["value"])
         if not page["items"] or len(values) >= page["head"]:
-            return values
+            return Partition(values, before.hex())
 
 
-def read_partitions(client: httpx.Client, url: str) -> list[list[str]]:
+def read_partitions(client: httpx.Client, url: str) -> list[Partition]:
     """All partitions of a service's log, until it says that there is no further one."""
-    partitions: list[list[str]] = []
+    partitions: list[Partition] = []
     while client.get(f"{url}/v1/log/{len(partitions)}", params={"limit": 1}).status_code != httpx.codes.NOT_FOUND:
         partitions.append(read_log(client, url, len(partitions)))
     return partitions
 
 
-def read_scans(client: httpx.Client, url: str) -> tuple[dict[Numbers, list[Scan]], int]:
-    """The scans of every parcel (brand, waybill number), and how many positions hold them."""
-    logs = read_partitions(client, url)
+def scans_of(logs: list[Partition]) -> dict[Numbers, list[Scan]]:
+    """The scans of every parcel (brand, waybill number). Raises Disproved where one is not what it says of itself."""
     parcels: dict[Numbers, list[Scan]] = defaultdict(list)
-    for partition, values in enumerate(logs):
-        for text in values:
+    for partition, log in enumerate(logs):
+        for text in log.values:
             value = json.loads(text)
             parcel = value["brand"], value["waybill_no"]
             if partition_of(*parcel, len(logs)) != partition or content_of(value) != value["content"]:
                 raise Disproved(f"event {value['event_id']} of {parcel} is not what its content hash and partition say")
             parcels[parcel].append(scan_of(value))
-    return parcels, sum(map(len, logs))
+    return parcels
+
+
+def positions(logs: Iterable[Partition]) -> int:
+    return sum(len(log.values) for log in logs)
 
 
 @dataclass(slots=True)
@@ -119,11 +153,55 @@ class Report:
     differences: list[str] = field(default_factory=list)
 
     @property
+    def in_transit(self) -> int:
+        """Parcels that nothing has been decided of yet."""
+        return sum(r.outcome is None for r in self.results.values())
+
+    @property
+    def figures(self) -> tuple[str, str]:
+        """The same numbers in Chinese and English."""
+        judged, payable = len(self.results) - self.in_transit, self.count("payable")
+        zh = f"已判定 {judged} 件，其中应付 {payable} 件，共 {self.net_fen} 分"
+        return zh, f"{judged} parcels judged, {payable} of them payable, {self.net_fen} fen"
+
+    @property
     def net_fen(self) -> int:
         return sum(r.net_fen for r in self.results.values())
 
     def count(self, outcome: str) -> int:
         return sum(r.outcome == outcome for r in self.results.values())
+
+
+# The policy
+
+
+def deciding(policy: Mapping[str, object]) -> Json:
+    """All that decides in a policy, as the file or as the platform has it."""
+    found: Json = {name: policy.get(name) for name in ("policy_version", "county_code", "tables")}
+    found |= {name: datetime.fromisoformat(str(policy.get(name))) for name in ("valid_from", "valid_to")}
+    for name, keys in DECIDES.items():
+        entries = policy.get(name)
+        found[name] = [[entry.get(key) for key in keys] for entry in entries] if isinstance(entries, list) else None
+    return found
+
+
+def compare_policy(file: bytes, answered: Iterable[Json]) -> list[str]:
+    """The county's own TOML against what the platform says that it pays by: every byte, and each thing that decides."""
+    try:
+        mine = deciding(tomllib.loads(file.decode()))
+    except ValueError as error:
+        raise Disproved(f"--policy: 不是政策文件 · no policy ({error})") from None
+    version, hashed = mine["policy_version"], sha256(file).hexdigest()
+    theirs = next((policy for policy in answered if policy["policy_version"] == version), None)
+    if theirs is None:
+        return [f"policy {version}: 县里有此文件，平台没有 · the county has it, the platform answers no such policy"]
+    differences = (
+        [] if hashed == theirs["sha256"] else [f"policy {version}: 县里文件 file sha256 {hashed}, 平台 platform {theirs['sha256']}"]
+    )
+    said = deciding(theirs)
+    return differences + [
+        f"policy {version} {name}: 文件 file {mine[name]}, 平台 platform {said[name]}" for name in mine if mine[name] != said[name]
+    ]
 
 
 # Payouts and parcels
@@ -152,7 +230,7 @@ def compare_payouts(results: Mapping[Numbers, Result], payouts: Iterable[Json]) 
         mine = [(r.net_fen, r.beneficiary_id, r.station_id, str(r.service_date), r.direction)] if r.net_fen else []
         theirs = [(posted, p["beneficiary_id"], p["station_id"], p["service_date"], p["scheme"]) for p in live.get(parcel, [])]
         if mine != theirs or posted != r.net_fen:
-            differences.append(f"{parcel[0]} {parcel[1]}: recomputed {mine or 'nothing'}, posted {theirs or posted}")
+            differences.append(f"{parcel[0]} {parcel[1]}: 复算 recomputed {mine or 'nothing'}, 账上 posted {theirs or posted}")
     return differences
 
 
@@ -171,7 +249,8 @@ def compare_parcel(parcel: Numbers, r: Result, answer: Json | None) -> list[str]
     names = ["outcome", "reason_codes", "net_fen", "beneficiary_id", "station_id", "service_date", "direction"]
     mine = [r.outcome, list(r.reasons), r.net_fen, r.beneficiary_id, r.station_id, str(r.service_date), r.direction]
     theirs = [answer[name] for name in names] if answer else None
-    return [] if mine == theirs else [f"{parcel[0]} {parcel[1]}: recomputed {mine}, answered {theirs or 'that it was never seen'}"]
+    said = theirs or "that it was never seen"
+    return [] if mine == theirs else [f"{parcel[0]} {parcel[1]}: 复算 recomputed {mine}, 平台 answered {said}"]
 
 
 def ask(client: httpx.Client, url: str, parcel: Numbers) -> Json | None:
@@ -214,11 +293,11 @@ def posted_cells(payouts: Iterable[Json]) -> Cells:
 
 def compare_cells(name: str, mine: Cells, theirs: Cells, totals: list[int]) -> list[str]:
     """Every cell, and that the totals are those of the cells. `name`: of the totals; the posted ones are added up from the payouts."""
-    whose = "payouts" if name == "posted" else "recomputed"
+    whose = "账上 payouts" if name == "posted" else "复算 recomputed"
     keys = sorted(mine.keys() | theirs.keys(), key=str)
-    differences = [f"{name} {k}: {whose} {mine.get(k)}, summary {theirs.get(k)}" for k in keys if mine.get(k) != theirs.get(k)]
+    differences = [f"{name} {k}: {whose} {mine.get(k)}, 汇总 summary {theirs.get(k)}" for k in keys if mine.get(k) != theirs.get(k)]
     sums = [sum(column) for column in zip(*mine.values(), strict=True)] or [0] * len(CELL)
-    return differences if sums == totals else [*differences, f"{name} totals: {whose} {sums}, summary {totals}"]
+    return differences if sums == totals else [*differences, f"{name} totals: {whose} {sums}, 汇总 summary {totals}"]
 
 
 def windows(days: Iterable[date]) -> Iterator[dict[str, str]]:
@@ -264,32 +343,60 @@ def compare(client: httpx.Client, url: str, results: Mapping[Numbers, Result]) -
     return differences
 
 
-def recompute(ingest: str, registry: str, subsidy: str, token: str, tell: Callable[[str], None] = lambda _: None) -> Report:
-    """Read, fold and compare all there is; `tell` hears of each step."""
+def recompute(
+    ingest: str, registry: str, subsidy: str, token: str, tell: Callable[[str], None] = lambda _: None, own_policies: Iterable[bytes] = ()
+) -> Report:
+    """Read, fold and compare all there is; `tell` hears of each step. `own_policies`: the county's files."""
     with httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=30) as client:
-        changes = [json.loads(text) for values in read_partitions(client, registry) for text in values]
-        parcels, positions = read_scans(client, ingest)
-        tell(f"{positions} scans and {len(changes)} registry changes read, every hash chain verified")
+        changes, scans = read_partitions(client, registry), read_partitions(client, ingest)
+        for name, logs in (("registry", changes), ("ingest", scans)):
+            for number, log in enumerate(logs):
+                tell(f"日志 log {name}/{number}: {len(log.values)} 条 positions, 链 chain {log.chain}")
+        parcels = scans_of(scans)
+        tell(f"读到 {positions(scans)} 条扫描、{positions(changes)} 条登记变更，哈希链逐条核对无误")
+        tell(f"{positions(scans)} scans and {positions(changes)} registry changes read, every hash chain verified")
         versions = [p["policy_version"] for page in pages(client, f"{subsidy}/v1/policies") for p in page["items"]]
-        policies = [Policy(get(client, f"{subsidy}/v1/policies/{v}")) for v in versions]
-        known = Registry.of(changes)
-        results = {parcel: judge(parcel[0], scans, known, policies) for parcel, scans in parcels.items()}
-        tell(f"{len(results)} parcels folded anew from docs/rules.md and policy {', '.join(versions)}")
-        return Report(positions, len(changes), results, compare(client, subsidy, results))
+        answered = [get(client, f"{subsidy}/v1/policies/{version}") for version in versions]
+        for policy in answered:
+            tell(f"政策 policy {policy['policy_version']} sha256 {policy['sha256']}")
+        differences = [line for file in own_policies for line in compare_policy(file, answered)]
+        known = Registry.of([json.loads(text) for log in changes for text in log.values])
+        policies = [Policy(document) for document in answered]
+        results = {parcel: judge(parcel[0], told, known, policies) for parcel, told in parcels.items()}
+        report = Report(positions(scans), positions(changes), results, differences + compare(client, subsidy, results))
+    in_transit, judged = report.in_transit, len(results) - report.in_transit
+    tell(f"按 docs/rules.md 与上述政策重算：{len(results)} 件 − 在途 {in_transit} 件 = 已判定 {judged} 件")
+    tell(f"Folded anew from docs/rules.md and that policy: {len(results)} parcels − {in_transit} in transit = {judged} judged")
+    return report
+
+
+def options_of(arguments: list[str]) -> argparse.Namespace:
+    about, _, rest = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(description=about, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, zh in (("ingest", "接收服务"), ("registry", "登记服务"), ("subsidy", "补贴服务")):
+        parser.add_argument(f"--{name}", required=True, metavar="URL", help=f"{zh}的地址 · address of {name}, like http://127.0.0.1:8101")
+    parser.add_argument("--token", required=True, metavar="JWT", help="审计员令牌 · a token of the role auditor")
+    policy = "县里自己的政策文件，可多次给出 · the county's own policy file (TOML); may be given several times"
+    parser.add_argument("--policy", action="append", default=[], type=Path, metavar="FILE", help=policy)
+    return parser.parse_args(arguments)
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    for name in ("ingest", "registry", "subsidy", "token"):
-        parser.add_argument(f"--{name}", required=True)
-    options = parser.parse_args(arguments)
+    options = options_of(arguments)
     try:
-        report = recompute(options.ingest, options.registry, options.subsidy, options.token, print)
-    except (Disproved, httpx.HTTPError) as error:
-        print(f"cannot recompute: {error} / 无法复算", file=sys.stderr)
+        own = [path.read_bytes() for path in options.policy]
+        report = recompute(options.ingest, options.registry, options.subsidy, options.token, print, own)
+    except (Disproved, httpx.HTTPError, OSError) as error:
+        print(f"无法复算 · cannot recompute: {error}", file=sys.stderr)
         return 1
-    print("\n".join(report.differences) or f"equal to the fen: {report.net_fen} fen, {report.count('payable')} parcels / 复算一致,分毫不差")
-    return 1 if report.differences else 0
+    for line in report.differences:
+        print(line)
+    zh, en = report.figures
+    if report.differences:
+        print(f"✗ 不一致 {len(report.differences)} 处；复算：{zh} · {len(report.differences)} differences; recomputed: {en}")
+        return 1
+    print(f"✓ 复算一致，分毫不差：{zh} · equal to the fen: {en}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from typing import Any
 from deploy.client import Api
 from deploy.demo import county
 from deploy.demo.county import GONGPEI, LAPSED, LEAD, NORTH, UNMAPPED, County, Station
-from deploy.demo.generator import BRANDS_OF, FEEDS
+from deploy.demo.generator import BRANDS_OF, FEEDS, ZTO
 from deploy.demo.wire import FORMAT_OF
+from deploy.welcome import SANDBOX_FEED
 from shared.calendar import SHANGHAI, rfc3339
 
 AT_ONCE = 4  # writes in flight; the registry takes them one by one
@@ -44,7 +45,8 @@ async def seed(registry: Api, postal: Api, ingest: Api) -> Seeded:
 
     await asyncio.gather(*(one(i, s) for i, s in enumerate(seeded.county.stations, 1)))
     for feed in FEEDS:
-        seeded.secrets[feed] = await _feed(ingest, feed)
+        seeded.secrets[feed] = await _feed(ingest, feed, feed, "live")
+    seeded.secrets[SANDBOX_FEED] = await _feed(ingest, SANDBOX_FEED, ZTO, "sandbox")
     return seeded
 
 
@@ -71,13 +73,14 @@ async def _station(registry: Api, postal: Api, seeded: Seeded, station: Station,
 
 async def _filing(registry: Api, postal: Api, seeded: Seeded, station: Station, filed_at: datetime, number: int) -> str:
     """Submitted by its operator, decided by the postal administration; one of them is later believed to have lapsed."""
+    submitted_at = filed_at - SUBMITTED_BEFORE
     submitted = {
         "filer_id": seeded.operators[station.operator],
         "covers_brands": list(county.BRANDS),
         "authority": county.AUTHORITY,
         "status": "submitted",
-        "opened_on": county.OPENED_AT.date().isoformat(),
-        "effective_at": rfc3339(filed_at - SUBMITTED_BEFORE),
+        "opened_on": min(county.OPENED_AT, submitted_at).date().isoformat(),
+        "effective_at": rfc3339(submitted_at),
     }
     answer = await registry.post(f"/v1/stations/{seeded.stations[station.site_code]}/filings", submitted)
     filing_id: str = answer["filing_id"]
@@ -89,13 +92,14 @@ async def _filing(registry: Api, postal: Api, seeded: Seeded, station: Station, 
     return filing_id
 
 
-async def _feed(ingest: Api, feed: str) -> bytes:
+async def _feed(ingest: Api, feed: str, like: str, mode: str) -> bytes:
+    """-> its secret. `like`: the sender that it is a feed of."""
     body = {
         "feed": feed,
-        "format": FORMAT_OF[feed],
-        "brands": list(BRANDS_OF[feed]),
-        "site_namespace": GONGPEI if feed == GONGPEI else None,
-        "mode": "live",
+        "format": FORMAT_OF[like],
+        "brands": list(BRANDS_OF[like]),
+        "site_namespace": GONGPEI if like == GONGPEI else None,
+        "mode": mode,
     }
     return str((await ingest.post("/v1/feeds", body))["secret"]).encode()
 

@@ -4,14 +4,14 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-PLAIN_WIDTH = 140  # columns where there is no terminal to ask
+PLAIN_WIDTH = 10_000  # columns where there is no terminal: a file has no edge to wrap at
 ROOMY = 110
 PLAIN_STEPS = 4  # lines of progress where there is no terminal
 
@@ -25,19 +25,28 @@ class Show:
         self.console = console or Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, soft_wrap=False)
         self.began = time.monotonic()
 
+    def _print(self, shown: RenderableType, **options: Any) -> None:
+        if self.console.is_terminal:
+            self.console.print(shown, **options)
+            return
+        with self.console.capture() as captured:
+            self.console.print(shown, **options)
+        for line in captured.get().removesuffix("\n").split("\n"):  # columns are padded to the right, which is nothing to read
+            print(line.rstrip(), file=self.console.file, flush=True)
+
     def line(self, text: str = "") -> None:
-        self.console.print(text, markup=False)
+        self._print(text, markup=False)
 
     def step(self, zh: str, en: str) -> None:
-        self.console.print(f"[{time.monotonic() - self.began:5.1f} s] {zh} · {en}", markup=False, style="cyan")
+        self._print(f"[{time.monotonic() - self.began:5.1f} s] {zh} · {en}", markup=False, style="cyan")
 
     def title(self, zh: str, en: str) -> None:
-        self.console.print()
-        self.console.print(f"{zh} · {en}", markup=False, style="bold")
+        self._print("")
+        self._print(f"{zh} · {en}", markup=False, style="bold")
 
     def text(self, text: str) -> None:
         """A paragraph, indented."""
-        self.console.print(Padding(text.replace("[", "\\["), (0, 0, 0, 4), expand=False))
+        self._print(Padding(text.replace("[", "\\["), (0, 0, 0, 4), expand=False))
 
     def table(self, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[object]], words: int = 1) -> None:
         """`columns`: (Chinese, English). The first `words` of them are text, the others numbers, aligned to the right."""
@@ -47,7 +56,7 @@ class Show:
             table.add_column(f"{zh}\n{en}".strip(), justify="left" if i < words else "right", no_wrap=whole or i >= words, overflow="fold")
         for row in rows:
             table.add_row(*(str(cell).replace("[", "\\[") for cell in row))
-        self.console.print(Padding(table, (0, 0, 0, 4), expand=False))
+        self._print(Padding(table, (0, 0, 0, 4), expand=False))
 
     @contextmanager
     def progress(self, zh: str, en: str, total: int) -> Iterator[Counting]:

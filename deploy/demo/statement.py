@@ -156,6 +156,8 @@ def _books(out: Show, statement: Statement) -> None:
         f"The books only grow: {accruals} lines posted, {posted} yuan; {reversals} reversed, {reversed_} yuan (returns, late scans, a "
         "station's name learnt late, a filing corrected)."
     )
+    out.text("记入与冲回各多少笔，取决于迟到的事实在哪一批之后到达，每次运行略有不同；净额不变。")
+    out.text("How many lines are posted and reversed depends on when late facts arrived, and differs between runs; the net does not.")
 
 
 def _table(statement: Statement) -> Iterable[tuple[Any, ...]]:

@@ -66,6 +66,21 @@ class Installation:
         finally:
             os.close(descriptor)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a tongcun holds its lock now."""
+        try:
+            descriptor = os.open(self.var / "lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+
     def secret(self, name: str) -> str:
         """Made at its first use, 256 bits in hexadecimal; the same ever after."""
         path = self.secrets / name

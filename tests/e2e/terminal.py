@@ -1,6 +1,7 @@
 """The command line as a person uses it: a process, its output, its exit code."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-READY = "three commands to try"
+READY = "push zto --feed zto-sandbox"  # the last line of the welcome
 UP_WITHIN_S = 90.0
 ENDS_WITHIN_S = 60.0
 
@@ -49,6 +50,21 @@ def tongcun(var: Path, *arguments: str, within_s: float = ENDS_WITHIN_S) -> subp
     )
 
 
+def printed(var: Path, line: str) -> subprocess.CompletedProcess[str]:
+    """A command as `up` printed it, in a shell; the launcher is left out, since these tests have their packages already."""
+    shell = line.replace("./tongcun ", f"{shlex.quote(sys.executable)} -m deploy.cli ")
+    return subprocess.run(
+        ["sh", "-c", shell],
+        cwd=ROOT,
+        env={name: value for name, value in environment(var).items() if name != "TONGCUN_VAR"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=ENDS_WITHIN_S,
+        check=False,
+    )
+
+
 class Running:
     """`tongcun up` in a process group of its own; what it prints goes to a file."""
 
@@ -68,6 +84,11 @@ class Running:
     @property
     def told(self) -> str:
         return self.output.read_text()
+
+    @property
+    def to_try(self) -> list[str]:
+        """The commands of the welcome, as they stand."""
+        return [line.strip() for line in self.told.partition("commands to try")[2].splitlines()[1:] if line.startswith("  ")]
 
     def until_ready(self) -> None:
         deadline = time.monotonic() + UP_WITHIN_S

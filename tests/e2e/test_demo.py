@@ -13,8 +13,9 @@ import pytest
 
 from deploy.embedded.installation import Installation, free_port
 from deploy.platform import Access
-from tests.e2e.terminal import ROOT, directory, tongcun, up
+from tests.e2e.terminal import ROOT, directory, printed, tongcun, up
 
+POLICY = ROOT / "services/subsidy/policies/yuanqu-2023.1.toml"
 ONE_FEN_MORE = """
     update payout set amount_fen = amount_fen + 1
     where (parcel_key, seq) = (select parcel_key, seq from payout where amount_fen > 0 order by parcel_key, seq limit 1)
@@ -128,10 +129,29 @@ def test_a_stranger_can_read_it(demo: Demonstrated) -> None:
     assert "Traceback" not in demo.output
 
 
+def test_what_up_prints_works_as_it_stands(demo: Demonstrated) -> None:
+    """Every command, in a shell that knows nothing else; and no other verb needs TONGCUN_VAR for the demo than `--demo`."""
+    with up(demo.var, "--demo", "--port-base", str(free_port(set()))) as running:
+        summary, explain, push = (printed(demo.var, line) for line in running.to_try)
+        status = tongcun(demo.var, "status", "--demo")
+        feeds = tongcun(demo.var, "feed", "list", "--demo")
+        elsewhere = tongcun(demo.var, "status")
+        live = tongcun(demo.var, "push", "zto", "--feed", "zto-yuanqu", "--demo")
+    assert json.loads(summary.stdout)["totals"]["accrued_fen"] == demo.result["totals"]["accrued_fen"], summary.stderr
+    told = json.loads(explain.stdout)
+    assert (told["outcome"], told["text"]) == ("payable", demo.result["explained"][0]["text"])
+    assert push.returncode == 0, push.stderr
+    assert "nothing of it reaches the money" in push.stdout
+    assert (status.returncode, feeds.returncode) == (0, 0)
+    assert "zto-sandbox" in feeds.stdout
+    assert (elsewhere.returncode, "./tongcun status --demo" in elsewhere.stdout) == (1, True)
+    assert (live.returncode, "sandbox feed only" in live.stderr) == (1, True)
+
+
 def recomputed(access: Access) -> subprocess.CompletedProcess[str]:
-    """As an auditor runs it: addresses and a token."""
+    """As an auditor runs it: addresses, a token, the county's own policy."""
     urls = [argument for service, url in access.urls.items() for argument in (f"--{service}", url)]
-    command = [sys.executable, "-m", "deploy.demo.recompute", *urls, "--token", access.token("auditor")]
+    command = [sys.executable, "-m", "deploy.demo.recompute", *urls, "--token", access.token("auditor"), "--policy", str(POLICY)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -146,7 +166,10 @@ async def test_one_fen_changed_in_the_database_is_found(demo: Demonstrated) -> N
         assert changed is not None
         after = recomputed(Access(installation))
     assert (before.returncode, after.returncode) == (0, 1)
-    parcel, cell, totals = after.stdout.splitlines()[2:]  # after what was read and what was folded
+    *read, parcel, cell, totals, last = after.stdout.splitlines()
+    assert read == before.stdout.splitlines()[:-1]  # logs, policy and what was folded are as they were
+    assert [line for line in read if line.startswith("政策 policy yuanqu-2023.1 sha256 ")]
     assert "posted" in parcel
+    assert last.startswith("✗ 不一致 3 处")
     assert cell.startswith("posted (")  # its day, station and brand
     assert totals.startswith("posted totals")

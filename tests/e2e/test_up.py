@@ -1,5 +1,7 @@
 """`tongcun up`, killed and started again; and what the terminal says when something is in the way. One installation for all, in order."""
 
+import json
+import re
 import signal
 import socket
 import sys
@@ -10,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from deploy.embedded.installation import Installation, free_port
-from tests.e2e.terminal import directory, tongcun, up
+from services.ingest.brands import NATIVE
+from tests.e2e.terminal import directory, printed, tongcun, up
 
 FEED = "zto-yuanqu"
 PARCEL = "73100196611386"  # of ZTO's sample
@@ -28,6 +31,14 @@ def base() -> int:
     return free_port(set())
 
 
+@pytest.fixture(scope="module")
+def told(var: Path) -> str:
+    """A file that ZTO would send: its sample, which without a file goes to a sandbox feed only."""
+    path = var.parent / "told.json"
+    path.write_text(json.dumps(NATIVE["zto"].SAMPLE))
+    return str(path)
+
+
 def one_line(told: str) -> str:
     lines = [line for line in told.splitlines() if line.startswith("tongcun: ")]
     assert len(lines) == 1, told
@@ -35,10 +46,10 @@ def one_line(told: str) -> str:
     return lines[0]
 
 
-def test_a_push_survives_kill_9_of_everything(var: Path, base: int) -> None:
+def test_a_push_survives_kill_9_of_everything(var: Path, base: int, told: str) -> None:
     with up(var, "--port-base", str(base)) as running:
         assert tongcun(var, "feed", "create", FEED, "--format", "zto", "--mode", "live").returncode == 0
-        pushed = tongcun(var, "push", "zto")
+        pushed = tongcun(var, "push", "zto", told)
         assert "accepted" in pushed.stdout, pushed.stdout + pushed.stderr
         second = tongcun(var, "up")
         assert (second.returncode, "in use" in one_line(second.stderr)) == (1, True)
@@ -46,7 +57,7 @@ def test_a_push_survives_kill_9_of_everything(var: Path, base: int) -> None:
     until_silent(base)
     with up(var, "--port-base", str(base)) as running:
         assert tongcun(var, "status").returncode == 0
-        again = tongcun(var, "push", "zto")
+        again = tongcun(var, "push", "zto", told)
         assert "duplicate" in again.stdout, again.stdout + again.stderr
         assert PARCEL in again.stdout
         assert "上王村便民服务点" in again.stdout
@@ -66,18 +77,33 @@ def until_silent(port: int) -> None:
     pytest.fail(f"port {port} still answers after its supervisor was killed")
 
 
-def test_a_sandbox_push_says_that_nothing_reaches_the_money(var: Path, base: int) -> None:
+def test_a_sandbox_push_says_that_nothing_reaches_the_money(var: Path, base: int, told: str) -> None:
     with up(var, "--port-base", str(base)):
+        invented = tongcun(var, "push", "zto")
+        assert (invented.returncode, "sandbox feed only" in one_line(invented.stderr)) == (1, True)
         assert tongcun(var, "feed", "create", "gongpei-try", "--format", "gongpei").returncode == 0
         pushed = tongcun(var, "push", "gongpei")
         assert "nothing of it reaches the money" in pushed.stdout
         paused = tongcun(var, "feed", "mode", FEED, "paused")
         assert paused.returncode == 0
-        refused = tongcun(var, "push", "zto")
+        refused = tongcun(var, "push", "zto", told)
         assert '"status":false' in refused.stdout
         assert "nothing was stored" in refused.stdout
         listed = tongcun(var, "consumer", "list")
         assert "subsidy" in listed.stdout
+
+
+def test_what_up_prints_works_as_it_stands(var: Path, base: int) -> None:
+    with up(var, "--port-base", str(base)) as running:
+        ran = [printed(var, line) for line in running.to_try]
+        assert [(each.returncode, each.stderr) for each in ran] == [(0, "")] * 3
+        assert "verdict" in ran[-1].stdout
+    with up(var, "--port-base", str(base)) as running:  # the feed is there now: it is not to be created again
+        assert len(running.to_try) == 2
+        conflict = tongcun(var, "feed", "create", FEED, "--format", "zto")
+    refused = one_line(conflict.stderr)
+    assert conflict.returncode == 1
+    assert re.search(r"[一-龥].* / .*[a-z]", refused), refused  # what the API refuses, in both languages
 
 
 def test_a_taken_port(var: Path, base: int) -> None:

@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from deploy import cli, operations
-from deploy.client import Refused
+from deploy.client import Api, Refused
 from deploy.demo import run, statement
 from deploy.demo.show import Show
 from deploy.embedded.installation import Installation
@@ -64,6 +64,16 @@ def test_one_line_and_an_exit_code(case: str, var: Path, capsys: pytest.CaptureF
 def test_status_before_the_first_start(var: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["status"]) == cli.FAILED
     assert "./tongcun up" in capsys.readouterr().out
+
+
+def test_status_tells_of_the_demo_that_runs_instead(var: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    of_demo = Installation(var / "demo")
+    of_demo.make_directories()
+    with of_demo.locked():
+        assert cli.main(["status"]) == cli.FAILED
+    assert "./tongcun status --demo" in capsys.readouterr().out
+    assert cli.main(["status"]) == cli.FAILED
+    assert "--demo" not in capsys.readouterr().out
 
 
 def test_what_nobody_foresaw_is_written_down(var: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,10 +169,17 @@ async def test_a_demo_that_did_not_finish_is_begun_anew(installed: Installation,
 
 async def test_a_settled_demo_is_served_as_it_is(installed: Installation, capsys: pytest.CaptureFixture[str]) -> None:
     left = half_done(installed)
-    (installed.var / run.SETTLED).touch()
+    (installed.var / run.SETTLED).write_text('{"seed": 30, "parcel": ["zto", "731"]}')
     assert await cli.emptied_for_demo(installed.var) is False
     assert left.exists()
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"seed": 30}', "[]"])
+async def test_a_demo_of_an_older_version_is_begun_anew(text: str, installed: Installation) -> None:
+    half_done(installed)
+    (installed.var / run.SETTLED).write_text(text)
+    assert await cli.emptied_for_demo(installed.var) is True
 
 
 async def test_the_first_demo_begins_in_silence(var: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,7 +193,7 @@ async def test_only_a_demo_that_agrees_is_settled(problems: list[str], installed
         demo.problems += problems
 
     async def tell(*_: Any) -> dict[str, Any]:
-        return {}
+        return {"explained": [{"brand": "zto", "waybill_no": "731"}]}
 
     monkeypatch.setattr(run, "fill", fill)
     monkeypatch.setattr(run, "tell", tell)
@@ -190,6 +207,42 @@ async def test_only_a_demo_that_agrees_is_settled(problems: list[str], installed
 
 
 # push
+
+LIVE, SANDBOX, SECOND = ({"feed": f, "format": "zto", "mode": m} for f, m in (("a", "live"), ("b", "sandbox"), ("c", "sandbox")))
+CHOICES: dict[str, tuple[list[dict[str, Any]], str | None, bool, str]] = {
+    "a file to the only feed": ([LIVE], None, False, "a"),
+    "a file to one of several": ([LIVE, SANDBOX], None, False, "say which"),
+    "a file to the one that is named": ([LIVE, SANDBOX], "a", False, "a"),
+    "the sample to a live feed": ([LIVE], None, True, "sandbox feed only"),
+    "the sample to a live feed that is named": ([LIVE, SANDBOX], "a", True, "sandbox feed only"),
+    "the sample where one is a sandbox": ([LIVE, SANDBOX], None, True, "b"),
+    "the sample where two are sandboxes": ([SANDBOX, SECOND], None, True, "say which"),
+    "no feed": ([], None, True, "feed create zto-sandbox"),
+    "a feed of another format": ([SANDBOX | {"format": "gongpei"}], "b", True, "no such feed"),
+}
+
+
+@pytest.mark.parametrize("case", CHOICES)
+def test_which_feed_a_push_goes_to(case: str) -> None:
+    feeds, name, sample, says = CHOICES[case]
+    if len(says) == 1:
+        assert operations.choose_feed(feeds, "zto", name, sample=sample)["feed"] == says
+    else:
+        with pytest.raises(Refused, match=says):
+            operations.choose_feed(feeds, "zto", name, sample=sample)
+
+
+async def test_a_refusal_is_read_in_both_languages() -> None:
+    said = {"zh-CN": ("太多了。", "太长。"), "en": ("Too many.", "Too long.")}
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        detail, at_fault = said[request.headers["accept-language"]]
+        return httpx.Response(422, json={"code": "request.invalid", "detail": detail, "errors": [{"pointer": "#/x", "detail": at_fault}]})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(refuse)) as http:
+        with pytest.raises(Refused) as refused:
+            await Api(http, "http://registry", "token").post("/v1/operators", {})
+    assert str(refused.value) == "request.invalid: 太多了。 / Too many. (#/x: 太长。 / Too long.)"
 
 
 @pytest.mark.parametrize(
@@ -282,6 +335,15 @@ def test_the_average_is_decided_by_integers() -> None:
     at_limit = statement.Statement(totals={"accrued_fen": 150, "payable": 3}, ceilings=ceiling)
     above = statement.Statement(totals={"accrued_fen": 151, "payable": 3}, ceilings=ceiling)
     assert (statement.within_ceiling(at_limit), statement.within_ceiling(above)) == (True, False)
+
+
+def test_what_goes_into_a_file_is_neither_wrapped_nor_padded(capsys: pytest.CaptureFixture[str]) -> None:
+    show = Show()
+    show.text("长" * 300 + "\nshort")
+    show.table([("站", "station"), ("件", "parcels")], [("一个很长的名字" * 20, 3), ("短", 12)])
+    told = capsys.readouterr().out.splitlines()
+    assert [line for line in told if line != line.rstrip()] == []
+    assert len(told) == 2 + 2 + 2
 
 
 def test_progress_without_a_terminal_is_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,17 +1,39 @@
 """The recomputation notices what it is there to notice: a changed log, a wrong payout, a wrong total."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from deploy.demo.recompute import CELL, EVER, SUMMARY_DAYS, Disproved, compare, compare_payouts, read_log, read_partitions, to_ask, windows
+from deploy.demo import recompute as recomputation
+from deploy.demo.recompute import (
+    CELL,
+    EVER,
+    SUMMARY_DAYS,
+    Disproved,
+    Partition,
+    Report,
+    compare,
+    compare_payouts,
+    compare_policy,
+    read_log,
+    read_partitions,
+    to_ask,
+    windows,
+)
 from deploy.demo.rules import Result
 
 PAID = Result("payable", ("rate.x",), 45, 0, "opr_1", "stn_1", "140827100000", date(2023, 7, 14), "downlink")
@@ -52,7 +74,7 @@ def client(items: list[dict[str, Any]]) -> httpx.Client:
 def test_reads_every_page_of_every_partition() -> None:
     values = [json.dumps({"n": n}) for n in range(5)]
     with client(log_of(values)) as http:
-        assert read_partitions(http, "http://log") == [values]
+        assert read_partitions(http, "http://log") == [Partition(values, log_of(values)[-1]["chain"])]
 
 
 @pytest.mark.parametrize(
@@ -253,3 +275,98 @@ def test_windows_leave_no_day_out() -> None:
         reached = end
     assert reached == date(2150, 1, 2)
     assert next(windows([]))["from"] == str(EVER[0])
+
+
+def test_parcels_in_transit_are_counted_apart() -> None:
+    report = Report(5, 1, RESULTS)
+    assert (report.in_transit, report.count("payable")) == (1, 1)
+    zh, en = report.figures
+    assert [n for n in ("3", "1", "45") if n in zh and n in en] == ["3", "1", "45"]
+
+
+# The county's own policy against the platform's
+
+
+FILE = (Path(recomputation.__file__).parents[2] / "services/subsidy/policies/yuanqu-2023.1.toml").read_bytes()
+
+
+def as_answered(**other: Any) -> dict[str, Any]:
+    """As the platform answers it, in JSON."""
+    told = json.loads(json.dumps(tomllib.loads(FILE.decode()), default=lambda at: at.isoformat()))
+    return {**told, "sha256": sha256(FILE).hexdigest()} | other
+
+
+def dearer() -> dict[str, Any]:
+    told = as_answered()
+    told["tiers"][0]["amount_fen"] += 1
+    return told
+
+
+POLICIES: dict[str, tuple[bytes, list[dict[str, Any]], str]] = {
+    "another file": (FILE + b"#", [as_answered()], "sha256"),
+    "another hash": (FILE, [as_answered(sha256="00" * 32)], "sha256"),
+    "the right hash and another rate": (FILE, [dearer()], "tiers"),
+    "the right hash and another end": (FILE, [as_answered(valid_to="2025-01-01T00:00:00+08:00")], "valid_to"),
+    "the right hash and no clauses": (FILE, [as_answered(clauses=[])], "clauses"),
+    "one that the platform does not have": (FILE, [as_answered(policy_version="yuanqu-2024.1")], "no such policy"),
+}
+
+
+def test_the_countys_policy_is_what_is_paid_by() -> None:
+    assert compare_policy(FILE, [as_answered()]) == []
+
+
+@pytest.mark.parametrize("case", POLICIES)
+def test_another_policy_than_the_countys_is_found_out(case: str) -> None:
+    file, answered, says = POLICIES[case]
+    (difference,) = compare_policy(file, answered)
+    assert says in difference
+
+
+@pytest.mark.parametrize("file", [b"\xff", b"not toml", b"policy_version = 1"])
+def test_a_file_that_is_no_policy(file: bytes) -> None:
+    with pytest.raises(Disproved, match="no policy"):
+        compare_policy(file, [as_answered()])
+
+
+# Carried away
+
+
+def carried(place: Path, *arguments: str, packages: str = sysconfig.get_path("purelib")) -> subprocess.CompletedProcess[str]:
+    """As an auditor runs it: a directory with two files, a Python that has the two packages (-S: and not this project)."""
+    return subprocess.run(
+        [sys.executable, "-S", *arguments],
+        cwd=place,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": packages, "LANG": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    for name in ("recompute.py", "rules.py"):
+        shutil.copy(Path(recomputation.__file__).with_name(name), tmp_path)
+    return tmp_path
+
+
+def test_it_works_when_carried_away_alone(bare: Path) -> None:
+    assert carried(bare, "-c", "import deploy").returncode != 0  # the project is out of reach
+    helped = carried(bare, "recompute.py", "--help")
+    assert helped.returncode == 0, helped.stderr
+    for words in ("--policy", "审计员", "role auditor", "pip install", "Exit code"):
+        assert words in helped.stdout
+    nobody = [argument for name in ("ingest", "registry", "subsidy") for argument in (f"--{name}", "http://127.0.0.1:9")]
+    ran = carried(bare, "recompute.py", *nobody, "--token", "x")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("无法复算 · cannot recompute: ")
+    assert len(ran.stderr.splitlines()) == 1
+
+
+def test_a_python_without_the_packages_says_which(bare: Path) -> None:
+    ran = carried(bare, "recompute.py", "--help", packages="")
+    assert ran.returncode == 1
+    assert "httpx" in ran.stderr
+    assert "pip install httpx common-expression-language" in ran.stderr
