@@ -54,6 +54,29 @@ def unsecured(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": _MEANINGS[status], "content": _PROBLEM} for status in sorted(set(statuses))}
 
 
+_POSITION = {
+    "type": "object",
+    "required": ["partition", "next_position", "chain", "asks"],
+    "description": "`chain` (hex) is that of the position before `next_position`; null while the log's origin is not known",
+}
+# What a consumer reports to a log; `shared.log.report` reads the exact form.
+REPORT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["positions"],
+                    "properties": {"positions": {"type": "array", "minItems": 1, "items": _POSITION}},
+                    "additionalProperties": False,
+                }
+            }
+        },
+    }
+}
+
+
 class Api(FastAPI):
     """FastAPI whose document holds the one schema of problems."""
 

@@ -12,8 +12,8 @@ from services.ingest.domain.verdicts import VERDICTS
 from shared import log
 from shared.contracts.scan import TOPIC
 from shared.db import Database, Read
-from shared.http import AsOf, bad_cursor, decode_cursor, encode_cursor
-from shared.problems import Problem, not_found
+from shared.http import AsOf, bad_cursor, check_range, decode_cursor, encode_cursor
+from shared.problems import Problem, invalid, not_found
 
 Tenant = tuple[str | None, str | None]  # (feed, brand): null, no limit
 
@@ -35,6 +35,17 @@ async def receipt(read: Read, receipt_id: str, tenant: Tenant) -> dict[str, Any]
     }
 
 
+async def _known_feeds(read: Read, feeds: list[str] | None, tenant: Tenant) -> None:
+    """422 for a misspelt feed, whose empty list would say that nothing went wrong. Not to a tenant: it would learn who else sends."""
+    if not feeds or tenant != (None, None):
+        return
+    if unknown := await repository.unknown_feeds(read, feeds):
+        name = unknown[0][:64]
+        raise invalid(
+            "#query/feed", "feed.unknown", f"没有来源 {name}，见 GET /v1/feeds。", f"There is no feed {name}: GET /v1/feeds lists them."
+        )
+
+
 async def completeness(
     read: Read,
     days: tuple[date | None, date | None],
@@ -43,6 +54,8 @@ async def completeness(
     cursor: str | None,
     limit: int,
 ) -> schemas.Completeness:
+    check_range(*days)
+    await _known_feeds(read, feeds, tenant)
     rows = await repository.completeness(read, days, feeds, tenant, _after_day(cursor), limit + 1)
     items = [_day(row) for row in rows[:limit]]
     last = items[-1] if len(rows) > limit else None
@@ -89,6 +102,8 @@ async def quarantine(
     cursor: str | None,
     limit: int,
 ) -> schemas.Quarantine:
+    check_range(*received)
+    await _known_feeds(read, feeds, tenant)
     rows = await repository.quarantined(read, feeds, codes, received, tenant, _before(cursor), limit + 1)
     items = [
         schemas.Quarantined(**{**row, "quarantine_id": f"qua_{row['quarantine_id']}", "status": "open"}) for row in map(dict, rows[:limit])

@@ -65,6 +65,7 @@ INSERT_FEED = """
 insert into feed (feed, format, brands, site_namespace, mode, silence_after_s) values ($1, $2, $3, $4, $5, $6)
 on conflict do nothing returning feed
 """
+UNKNOWN_FEEDS = "select name from unnest($1::text[]) name where not exists (select from feed where feed = name)"  # of a filter
 UPDATE_MODE = "update feed set mode = $2 where feed = $1 returning feed"
 # Serialises two rotations of one feed, and refuses one of a feed that is not there. `no key`: a push of that feed is not held up, whose
 # foreign key locks the row, too.
@@ -120,6 +121,10 @@ async def feeds(read: Read, after: str, limit: int) -> list[asyncpg.Record]:
 
 async def feed(read: Read, name: str) -> asyncpg.Record | None:
     return await read.fetchrow(FEED, name)
+
+
+async def unknown_feeds(read: Read, names: Sequence[str]) -> list[str]:
+    return [row[0] for row in await read.fetch(UNKNOWN_FEEDS, names)]
 
 
 async def feed_with_secrets(read: Read, name: str) -> asyncpg.Record | None:

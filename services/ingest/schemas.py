@@ -10,6 +10,7 @@ from services.ingest.domain.verdicts import VERDICTS
 from services.ingest.feeds import NAME, OVERLAP_S
 from shared.contracts.scan import BRANDS
 from shared.http import AsOf, Instant, SafeText
+from shared.problems import mistake
 
 FeedName = Annotated[str, Field(pattern=f"^{NAME.pattern}$", description="lower-case letters, digits and hyphens")]
 Mode = Literal["sandbox", "live", "paused"]
@@ -36,16 +37,18 @@ class FeedCreate(Request):
     @classmethod
     def _spoken(cls, format_: str) -> str:
         if format_ not in FORMATS:
-            raise ValueError(f"a format is one of {', '.join(FORMATS)}")
+            known = ", ".join(FORMATS)
+            raise mistake("format.unknown", f"没有这种格式，可用：{known}。", f"a format is one of {known}")
         return format_
 
     @field_validator("brands")
     @classmethod
     def _carriers(cls, brands: list[str]) -> list[str]:
         if unknown := sorted(set(brands) - set(BRANDS)):
-            raise ValueError(f"unknown brand {unknown[0][:32]!r}: brands are {', '.join(BRANDS)}")
+            named, known = unknown[0][:32], ", ".join(BRANDS)
+            raise mistake("brand.unknown", f"没有品牌 {named}，可用：{known}。", f"there is no brand {named}: brands are {known}")
         if len(set(brands)) != len(brands):
-            raise ValueError("a brand is named twice")
+            raise mistake("brand.twice", "品牌重复。", "a brand is named twice")
         return brands
 
 

@@ -38,6 +38,7 @@ SAID = {
     "stored": "成功 / stored",
     "signature": "签名错误，请核对密钥与编码 / bad signature: check the secret and the encoding",
     "paused": "该来源已暂停接收，请联系县里的系统管理员 / this feed is paused: ask the county's administrator",
+    "too_large": f"报文超过 {MAX_BODY_BYTES} 字节（{{code}}），请分批推送 / more than {MAX_BODY_BYTES} bytes ({{code}}): push in parts",
     "unparseable": "报文无法解析（{code}），请修正后重推 / cannot be parsed ({code}): mend it and push again",
     "retry": "暂时无法接收（{code}），未存储，请稍后重推 / not stored ({code}): push again later",
 }
@@ -122,7 +123,8 @@ class Ingest:
             return _answer(push.feed, format_, Outcome.FAILED, "signature", receipt_id)
         except Unparseable as e:
             await self._refuse(push, "unparseable", e.code)
-            return _answer(push.feed, format_, Outcome.FAILED, "unparseable", receipt_id, e.code)
+            said = "too_large" if e.code == "body.too_large" else "unparseable"
+            return _answer(push.feed, format_, Outcome.FAILED, said, receipt_id, e.code)
         await self._store(push, items, verified, "quarantined", receipt_id)
         return _answer(push.feed, format_, Outcome.STORED, "stored", receipt_id)
 

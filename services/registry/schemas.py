@@ -6,34 +6,37 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from services.registry.domain.transitions import TRANSITIONS
-from shared.contracts.registry import FilingStatus, Level, OperatingStatus
+from shared.contracts.registry import DIVISION_KINDS, FilingStatus, Level, OperatingStatus
 from shared.contracts.scan import BRANDS
 from shared.http import CONTROL, DEFAULT_LIMIT, EARLIEST, LATEST, MAX_CURSOR_BYTES, MAX_LIMIT, AsOf, Instant, Moment
+from shared.problems import mistake
 
 MAX_ALIASES = 50  # of one request
 MAX_BODY_BYTES = 64 * 1024
 DIVISION_CODE = r"^[0-9]{12}$"
+DIVISION_CODES = r"^ *[0-9]{12} *(, *[0-9]{12} *)*$"  # of a filter: a misspelt code would answer an empty list in silence
 
 
 def _day_in_range(day: date) -> date:
     if not EARLIEST.date() <= day < LATEST.date():
-        raise ValueError("must lie between 2000 and 2100")
+        raise mistake("date.out_of_range", "日期须在 2000 年至 2100 年之间。", "must lie between 2000 and 2100")
     return day
 
 
 def _plain(text: str) -> str:
     """Without NUL, control or bidirectional characters, and not blank."""
     if not CONTROL.isdisjoint(text):
-        raise ValueError("control characters are not allowed")
+        raise mistake("text.control", "不得含控制字符。", "control characters are not allowed")
     if not (stripped := text.strip()):
-        raise ValueError("must not be blank")
+        raise mistake("text.blank", "不得为空白。", "must not be blank")
     return stripped
 
 
 def _brand(brand: str) -> str:
     """A misspelt brand would cover nothing in silence, so only known carriers are taken."""
     if brand not in BRANDS:
-        raise ValueError(f"must be one of {', '.join(BRANDS)}")
+        known = ", ".join(BRANDS)
+        raise mistake("brand.unknown", f"没有这个品牌，可用：{known}。", f"must be one of {known}")
     return brand
 
 
@@ -138,8 +141,8 @@ class Correction(Body):
     reason: Note
 
 
-# what is asked
-class ListQuery(Body):
+# what is asked (an unknown query key is refused before: `shared.openapi.documented`)
+class ListQuery(BaseModel):
     known_at: Moment | None = Field(None, description="as recorded by then")
     limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
     cursor: str | None = Field(None, max_length=MAX_CURSOR_BYTES, description="`next_cursor` of the page before; pins its revision")
@@ -149,14 +152,14 @@ class DatedQuery(ListQuery):
     valid_at: Moment | None = Field(None, description="facts that held then; absent: now")
 
 
-class OneQuery(Body):
+class OneQuery(BaseModel):
     valid_at: Moment | None = Field(None, description="facts that held then; absent: now")
     known_at: Moment | None = Field(None, description="as recorded by then")
 
 
 class DivisionQuery(DatedQuery):
-    parent_code: str | None = Field(None, max_length=1300)
-    kind: str | None = Field(None, max_length=200)
+    parent_code: str | None = Field(None, max_length=1300, pattern=DIVISION_CODES)
+    kind: str | None = Field(None, max_length=200, description=" ".join(DIVISION_KINDS))
     q: str | None = Field(None, max_length=100)
 
 
@@ -167,7 +170,7 @@ class OperatorQuery(DatedQuery):
 class StationQuery(DatedQuery):
     """Several values of one filter: comma-separated."""
 
-    township_code: str | None = Field(None, max_length=1300)
+    township_code: str | None = Field(None, max_length=1300, pattern=DIVISION_CODES)
     level: str | None = Field(None, max_length=200)
     filing_status: str | None = Field(None, max_length=200)
     operating_status: str | None = Field(None, max_length=200)
@@ -185,7 +188,7 @@ class StandingQuery(OneQuery):
     known_revision: int | None = Field(None, ge=0, lt=2**63, description="a registry revision, instead of known_at")
 
 
-class LogQuery(Body):
+class LogQuery(BaseModel):
     from_position: int = Field(0, ge=0, lt=2**62)
     limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
 
@@ -336,6 +339,16 @@ class LogPage(BaseModel):
     next_position: int
     head: int
     origin: str = Field(description="hex; the chain before position 0, a random id of the log")
+
+
+class LogReport(BaseModel):
+    """As `shared.log.report.Report`; the lists are indexed by partition."""
+
+    heads: list[int]
+    published: list[int]
+    origins: list[str]
+    parted: list[int]
+    now: Instant
 
 
 class ConsumerItem(BaseModel):

@@ -15,11 +15,22 @@ Version = Annotated[str, StringConstraints(max_length=80, pattern=_PLAIN)]
 MAX_REVISION = 2**62
 
 
+def _each(pattern: str) -> str:
+    """One or more values of a filter, each of that form: a misspelt id would answer an empty list in silence."""
+    return rf"^ *{pattern} *(, *{pattern} *)*$"
+
+
+Townships = Annotated[str, StringConstraints(max_length=2000, pattern=_each("[0-9]{12}"))]
+Stations = Annotated[str, StringConstraints(max_length=2000, pattern=_each("stn_[0-9A-Za-z_]{1,40}"))]
+Beneficiaries = Annotated[str, StringConstraints(max_length=2000, pattern=_each("(opr|mer)_[0-9A-Za-z_]{1,40}"))]
+Periods = Annotated[str, StringConstraints(max_length=2000, pattern=_each("[0-9]{4}-(0[1-9]|1[0-2])"))]
+
+
 class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class PageQuery(Shape):
+class PageQuery(BaseModel):
     limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="items a page")
     cursor: str | None = Field(None, max_length=MAX_CURSOR_BYTES, description="`next_cursor` of the page before; pins its revision")
 
@@ -29,8 +40,8 @@ class SummaryQuery(PageQuery):
     end: date = Field(alias="to", description="Shanghai day after the last one")
     date_basis: Literal["service", "posted"] = Field("service", description="the deciding scan's day, or the ledger's")
     group_by: Several | None = Field(None, description="at most three of day | month, township, station, brand, direction, outcome")
-    township_code: Several | None = None
-    station_id: Several | None = None
+    township_code: Townships | None = None
+    station_id: Stations | None = None
     brand: Several | None = None
     direction: Several | None = None
     outcome: Several | None = None
@@ -45,22 +56,22 @@ class PayoutQuery(PageQuery):
     direction: Several | None = None
     kind: Several | None = None
     stage: Several | None = None
-    station_id: Several | None = None
-    beneficiary_id: Several | None = None
-    period: Several | None = None
+    station_id: Stations | None = None
+    beneficiary_id: Beneficiaries | None = None
+    period: Periods | None = Field(None, description="months, e.g. 2023-07")
     after_revision: int | None = Field(None, ge=0, le=MAX_REVISION, description="what has changed since that revision")
 
 
 class HoldQuery(PageQuery):
     reason_code: Several | None = None
-    station_id: Several | None = None
+    station_id: Stations | None = None
 
 
 class SiteQuery(PageQuery):
     namespace: Several | None = None
 
 
-class KnownQuery(Shape):
+class KnownQuery(BaseModel):
     known_at: Moment | None = Field(None, description="what had been recorded by then")
 
 

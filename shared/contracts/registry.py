@@ -43,6 +43,7 @@ class FilingStatus(StrEnum):
 
 
 FILED = frozenset({FilingStatus.FILED, FilingStatus.CHANGE_PENDING})  # a change under review does not end a filing (art. 9)
+DIVISION_KINDS = ("county", "town", "township", "village", "community", "statistical")
 RURAL_KINDS = frozenset({"village", "town", "township"})  # a community is urban, a statistical unit is no township
 
 
@@ -57,7 +58,7 @@ class DivisionSegment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     valid_to: datetime | None
     name: str
     name_en: str
-    kind: str  # county town township village community statistical
+    kind: str  # one of DIVISION_KINDS
     parent_code: str | None
     edition: int  # year of the statistical bureau's table
 

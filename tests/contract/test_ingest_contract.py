@@ -378,12 +378,39 @@ async def test_a_feed_with_a_mistake_says_where(ingest: Ingest, change: dict[str
         "/v1/completeness?from=yesterday", "/v1/completeness?limit=0", "/v1/completeness?limit=1001", "/v1/completeness?cursor=x",
         "/v1/completeness?cursor=eyJhZnRlciI6WzFdfQ", "/v1/quarantine?from=2023-07-14", "/v1/quarantine?cursor=eyJiZWZvcmUiOiJ4In0",
         "/v1/quarantine?feed=%00", "/v1/feeds?cursor=eyJmZWVkIjoxfQ", "/v1/receipts/nonsense", "/v1/log/x", "/v1/log/-1",
-        "/v1/log/0?from_position=-1", "/v1/log/0?from_position=99999999999999999999",
+        "/v1/log/0?from_position=-1", "/v1/log/0?from_position=99999999999999999999", "/v1/quarantine?feed=nobody",
+        "/v1/completeness?feed=canon,nobody", "/v1/completeness?fede=canon", "/v1/feeds/canon?verbose=1",
+        "/v1/completeness?from=2023-07-02&to=2023-07-01", "/v1/completeness?from=2023-07-01&to=2023-07-01",
+        "/v1/quarantine?from=2023-07-02T00:00:00%2B08:00&to=2023-07-01T00:00:00%2B08:00",
     ],
 )  # fmt: skip
 async def test_a_query_with_a_mistake_is_422(ingest: Ingest, url: str) -> None:
     answer = await ingest.client.get(url, headers=ingest.bearer("admin"))
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json"), answer.text
+
+
+async def test_a_write_with_a_query_that_it_does_not_know_writes_nothing(ingest: Ingest) -> None:
+    body = {"feed": "dry-run", "format": "zto", "brands": ["zto"]}
+    answer = await ingest.client.post("/v1/feeds?dry_run=1", json=body, headers=ingest.bearer("admin"))
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "#query/dry_run")
+    assert (await ingest.client.get("/v1/feeds/dry-run", headers=ingest.bearer("admin"))).status_code == 404
+
+
+async def test_a_tenant_does_not_learn_which_feeds_there_are(ingest: Ingest) -> None:
+    for name in ("canon", "nobody"):
+        answer = await ingest.client.get(f"/v1/quarantine?feed={name}", headers=ingest.bearer("brand", ("brand", "yto")))
+        assert (answer.status_code, answer.json()["items"]) == (200, [])
+
+
+async def test_a_push_that_is_too_large_is_told_the_limit(ingest: Ingest) -> None:
+    await ingest.feed("large", "zto", ["zto"])
+    answer = await ingest.client.post("/v1/push/large", content=b"x" * (5 << 20), headers=FORM)
+    assert "1048576 bytes" in answer.json()["message"]
+
+
+async def test_scans_of_another_content_type_are_415(ingest: Ingest) -> None:
+    answer = await post(ingest, GOOD, **{"content-type": "text/csv"})
+    assert (answer.status_code, answer.json()["code"]) == (415, "body.not_json")
 
 
 async def test_bodies_are_encrypted_and_persons_stay_inside(ingest: Ingest) -> None:

@@ -196,7 +196,7 @@ async def test_pages_of_payouts_keep_their_revision_while_the_books_grow(books: 
     [
         ({"brand": "zto"}, 1), ({"brand": "yto,sto"}, 0), ({"direction": "downlink"}, 1), ({"direction": "uplink"}, 0),
         ({"kind": "accrual"}, 1), ({"kind": "reversal"}, 0), ({"stage": "accrued"}, 1), ({"station_id": "stn_42"}, 1),
-        ({"station_id": "stn_1"}, 0), ({"beneficiary_id": "opr_1"}, 1), ({"period": "2023-07"}, 1), ({"period": "2023-08"}, 0),
+        ({"station_id": "stn_1"}, 0), ({"beneficiary_id": "opr_1"}, 1), ({"period": "2023-07, 2023-08"}, 1), ({"period": "2023-08"}, 0),
         ({"from": "2023-07-15"}, 0), ({"to": "2023-07-14"}, 0), (JULY | {"date_basis": "posted"}, 0),
         ({"from": "2024-01-01", "date_basis": "posted"}, 1),
     ],
@@ -438,6 +438,17 @@ async def test_an_unchanged_answer_is_304(books: Books, client: httpx.AsyncClien
         ("/v1/payouts", {"stage": "payed"}),
         ("/v1/payouts", {"brand": "ZTO"}),
         ("/v1/policies", {"limit": "0"}),
+        ("/v1/policies", {"state": "active"}),
+        ("/v1/policies/yuanqu-2023.1", {"known_at": "2023-07-01T00:00:00+08:00"}),
+        ("/v1/payouts", {"from": "2023-08-01", "to": "2023-07-01"}),
+        ("/v1/payouts", {"from": "2023-07-01", "to": "2023-07-01"}),
+        ("/v1/payouts", {"period": "2023-13"}),
+        ("/v1/payouts", {"period": "2023-07,July"}),
+        ("/v1/payouts", {"station_id": "42"}),
+        ("/v1/payouts", {"station_id": "stn_42,opr_1"}),
+        ("/v1/payouts", {"beneficiary_id": "stn_42"}),
+        ("/v1/holds", {"station_id": "station 42"}),
+        ("/v1/summary", JULY | {"township_code": "1408271"}),
     ],
 )
 async def test_what_cannot_be_asked_is_422_with_a_sentence(client: httpx.AsyncClient, path: str, params: dict[str, str]) -> None:

@@ -100,6 +100,24 @@ async def test_a_wrong_filter_is_422_rather_than_an_empty_list(registry: Registr
     assert answer.status_code == 422, answer.text
 
 
+@pytest.mark.parametrize("query", ["kind=vilage", "kind=village,vilage", "parent_code=14082710", "kinds=village"])
+async def test_a_wrong_filter_of_divisions_is_422(registry: Registry, query: str) -> None:
+    answer = await registry.client.get(f"/v1/divisions?{query}", headers=registry.token("auditor"))
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, f"#query/{query.split('=')[0]}")
+
+
+async def test_a_write_with_a_query_that_it_does_not_know_writes_nothing(registry: Registry) -> None:
+    before = await revision(registry)
+    body = {"name": "试一试", "effective_at": JUNE}
+    answer = await registry.call("POST", "/v1/operators?dry_run=1", body, expect=422)
+    assert answer["errors"][0]["pointer"] == "#query/dry_run"
+    assert await revision(registry) == before
+
+
+async def test_a_name_that_no_consumer_can_have_is_422(registry: Registry) -> None:
+    await registry.call("PUT", "/v1/log/consumers/Sub%20sidy", {"positions": []}, role="service", expect=422)
+
+
 @pytest.mark.parametrize("station", ["stn_999999", "nothing", "stn_1%00", "stn_" + "9" * 40, "站"])
 async def test_what_is_not_there_is_404(registry: Registry, station: str) -> None:
     for path in (f"/v1/stations/{station}", f"/v1/stations/{station}/filings"):

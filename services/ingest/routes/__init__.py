@@ -1,7 +1,6 @@
 """HTTP: translate only."""
 
 from datetime import datetime
-from typing import Any
 
 from fastapi import Request
 from starlette.exceptions import HTTPException
@@ -19,11 +18,6 @@ NOBODY = ""  # no feed has this name: whoever is limited to an operator, a merch
 def ingest(request: Request) -> Ingest:
     service: Ingest = request.app.state.service
     return service
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Errors of an operation, for OpenAPI."""
-    return {status: {"description": "RFC 9457 problem details"} for status in (401, 403, *statuses)}
 
 
 async def bounded_body(request: Request) -> bytes | None:

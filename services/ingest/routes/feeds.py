@@ -4,9 +4,10 @@ from fastapi import APIRouter, Request, Response
 
 from services.ingest import feeds, repository, schemas
 from services.ingest.brands.base import Feed
-from services.ingest.routes import as_of, ingest, problems
+from services.ingest.routes import as_of, ingest
 from shared.auth import requires
 from shared.http import DEFAULT_LIMIT, CursorParam, Limit, bad_cursor, decode_cursor, encode_cursor, next_link, reply
+from shared.openapi import problems
 
 router = APIRouter(tags=["feeds 来源"])
 
@@ -14,7 +15,12 @@ NO_WISHES = schemas.FeedRotate()
 
 
 @router.post(
-    "/v1/feeds", status_code=201, response_model=schemas.FeedCreated, responses=problems(409, 422), dependencies=[requires("feeds:write")]
+    "/v1/feeds",
+    summary="New feed 新建来源",
+    status_code=201,
+    response_model=schemas.FeedCreated,
+    responses=problems(409, body=True),
+    dependencies=[requires("feeds:write")],
 )
 async def create(request: Request, body: schemas.FeedCreate) -> Response:
     """A new sender. `secret`, ours or the sender's own, is shown once."""
@@ -26,7 +32,9 @@ async def create(request: Request, body: schemas.FeedCreate) -> Response:
     return reply(request, created, status=201, headers={"Location": f"/v1/feeds/{feed.feed}"})
 
 
-@router.get("/v1/feeds", response_model=schemas.Feeds, responses=problems(422), dependencies=[requires("feeds:read")])
+@router.get(
+    "/v1/feeds", summary="Feeds 来源列表", response_model=schemas.Feeds, responses=problems(), dependencies=[requires("feeds:read")]
+)
 async def list_feeds(request: Request, limit: Limit = DEFAULT_LIMIT, cursor: CursorParam = None) -> Response:
     """All feeds by name."""
     async with ingest(request).reader.read() as read:
@@ -44,7 +52,13 @@ def _after(cursor: str | None) -> str:
     return feed
 
 
-@router.get("/v1/feeds/{feed}", response_model=schemas.FeedView, responses=problems(404), dependencies=[requires("feeds:read")])
+@router.get(
+    "/v1/feeds/{feed}",
+    summary="One feed 一个来源",
+    response_model=schemas.FeedView,
+    responses=problems(404),
+    dependencies=[requires("feeds:read")],
+)
 async def get(request: Request, feed: schemas.FeedName) -> Response:
     """One feed; its secrets are never shown again."""
     async with ingest(request).reader.read() as read:
@@ -52,7 +66,11 @@ async def get(request: Request, feed: schemas.FeedName) -> Response:
 
 
 @router.post(
-    "/v1/feeds/{feed}/secret", response_model=schemas.FeedSecret, responses=problems(404, 409, 422), dependencies=[requires("feeds:write")]
+    "/v1/feeds/{feed}/secret",
+    summary="New secret of a feed 更换来源密钥",
+    response_model=schemas.FeedSecret,
+    responses=problems(404, 409, body=True),
+    dependencies=[requires("feeds:write")],
 )
 async def rotate(request: Request, feed: schemas.FeedName, body: schemas.FeedRotate = NO_WISHES) -> Response:
     """A new secret; the ones before it stay good for `overlap_s`, so that the sender changes over without a lost push. 0: no longer."""
@@ -63,7 +81,13 @@ async def rotate(request: Request, feed: schemas.FeedName, body: schemas.FeedRot
     return reply(request, schemas.FeedSecret(feed=feed, secret=made.secret, secret_id=made.secret_id, overlap_s=body.overlap_s))
 
 
-@router.patch("/v1/feeds/{feed}", response_model=schemas.FeedView, responses=problems(404, 422), dependencies=[requires("feeds:write")])
+@router.patch(
+    "/v1/feeds/{feed}",
+    summary="Mode of a feed 切换来源状态",
+    response_model=schemas.FeedView,
+    responses=problems(404, body=True),
+    dependencies=[requires("feeds:write")],
+)
 async def patch(request: Request, feed: schemas.FeedName, body: schemas.FeedPatch) -> Response:
     """Sandbox, live or paused. A feed's sandbox events never meet its live ones: the mode is part of their identity."""
     service = ingest(request)

@@ -6,9 +6,10 @@ import msgspec
 from fastapi import APIRouter, Path, Request, Response
 
 from services.ingest import schemas
-from services.ingest.routes import bounded_body, ingest, problems
+from services.ingest.routes import bounded_body, ingest
 from services.ingest.service import RETRY_AFTER_S, Answer
 from shared.auth import Principal, requires
+from shared.openapi import problems, unsecured
 from shared.problems import Problem
 
 router = APIRouter(tags=["push 推送"])
@@ -23,25 +24,31 @@ SCANS_BODY = {
     }
 }
 ANSWERS: dict[int | str, dict[str, Any]] = {
+    **unsecured(404, 422),
     200: {"description": "The sender's own acknowledgement: stored, or its failure body", "content": {"application/json": {}}},
-    404: {"description": "No such push address"},
     503: {"description": "The sender's failure body: nothing was stored, push again later"},
 }
 
 
-@router.post("/v1/push/{feed}", responses=ANSWERS, openapi_extra=NATIVE_BODY)
+@router.post("/v1/push/{feed}", summary="Signed push of a sender 来源签名推送", responses=ANSWERS, openapi_extra=NATIVE_BODY)
 async def push(request: Request, feed: Name) -> Response:
     """A sender's own body, signature and acknowledgement; the signature is the authentication. `Receipt-Id` names the receipt."""
     return _answered(await ingest(request).push(feed, await bounded_body(request), _content_type(request), None))
 
 
-@router.post("/v1/push/{feed}/{token}", responses=ANSWERS, openapi_extra=NATIVE_BODY)
+@router.post("/v1/push/{feed}/{token}", summary="Push to a secret address 密址推送", responses=ANSWERS, openapi_extra=NATIVE_BODY)
 async def push_with_token(request: Request, feed: Name, token: Annotated[str, Path(max_length=128)]) -> Response:
     """The same for a sender that cannot sign: the last part of the address is the feed's secret."""
     return _answered(await ingest(request).push(feed, await bounded_body(request), _content_type(request), token))
 
 
-@router.post("/v1/scans", response_model=schemas.Receipt, responses=problems(400, 404, 409, 413, 415, 422, 503), openapi_extra=SCANS_BODY)
+@router.post(
+    "/v1/scans",
+    summary="Scans in the programme's own words 标准扫描上报",
+    response_model=schemas.Receipt,
+    responses=problems(404, 409, body=True),
+    openapi_extra=SCANS_BODY,
+)
 async def scans(request: Request, principal: Principal = requires("scans:write")) -> Response:
     """Up to 500 scans in the programme's own words; 200 even when every item fails, 4xx: nothing was read, 503: nothing was stored."""
     name = principal.tenant("feed")

@@ -6,16 +6,17 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from services.ingest import reading, schemas
-from services.ingest.routes import ingest, problems, tenant
+from services.ingest.routes import ingest, tenant
 from shared.auth import Principal, requires
 from shared.http import DEFAULT_LIMIT, CursorParam, Limit, Moment, next_link, parse_many, reply
+from shared.openapi import problems
 
 router = APIRouter(tags=["receipts 回执"])
 
 Filter = Annotated[str | None, Query(max_length=2000, pattern="^[^\\x00]*$", description="one or more, comma-separated")]
 
 
-@router.get("/v1/receipts/{receipt_id}", response_model=schemas.Receipt, responses=problems(404))
+@router.get("/v1/receipts/{receipt_id}", summary="Receipt of a push 推送回执", response_model=schemas.Receipt, responses=problems(404))
 async def receipt(
     request: Request,
     receipt_id: Annotated[str, Path(pattern="^rcp_[a-z2-7]{1,40}$")],
@@ -26,7 +27,7 @@ async def receipt(
         return reply(request, await reading.receipt(read, receipt_id, tenant(principal)))
 
 
-@router.get("/v1/completeness", response_model=schemas.Completeness, responses=problems(422))
+@router.get("/v1/completeness", summary="Completeness by day 每日完整性", response_model=schemas.Completeness, responses=problems())
 async def completeness(
     request: Request,
     from_: Annotated[date | None, Query(alias="from", description="Shanghai day of receipt, inclusive")] = None,
@@ -42,7 +43,7 @@ async def completeness(
     return reply(request, page, headers=next_link(request, page.next_cursor))
 
 
-@router.get("/v1/quarantine", response_model=schemas.Quarantine, responses=problems(422))
+@router.get("/v1/quarantine", summary="Quarantined items 隔离事件", response_model=schemas.Quarantine, responses=problems())
 async def quarantine(
     request: Request,
     feed: Filter = None,

@@ -3,16 +3,23 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from services.registry import schemas
-from services.registry.routes import database, problems
+from services.registry.routes import database
 from services.registry.service import filings, reads
 from shared.auth import Principal, requires
 from shared.http import next_link, reply
+from shared.openapi import problems
 
 router = APIRouter(tags=["filings 末端备案"])
 Reader = Annotated[Principal, requires("registry:read")]
 
 
-@router.post("/v1/stations/{station_id}/filings", status_code=201, response_model=schemas.FilingAnswer, responses=problems(404, 409, 503))
+@router.post(
+    "/v1/stations/{station_id}/filings",
+    summary="New filing 新建备案",
+    status_code=201,
+    response_model=schemas.FilingAnswer,
+    responses=problems(404, 409, body=True),
+)
 async def open_filing(
     request: Request, body: schemas.NewFiling, principal: Annotated[Principal, requires("filings:submit")], station_id: str
 ) -> Response:
@@ -20,20 +27,35 @@ async def open_filing(
     return reply(request, await filings.open_filing(database(request), principal, station_id, body), status=201)
 
 
-@router.get("/v1/stations/{station_id}/filings", response_model=schemas.FilingList, responses=problems(404))
+@router.get(
+    "/v1/stations/{station_id}/filings",
+    summary="Filings of a station 站点备案列表",
+    response_model=schemas.FilingList,
+    responses=problems(404),
+)
 async def list_filings(request: Request, principal: Reader, station_id: str, query: Annotated[schemas.FilingQuery, Query()]) -> Response:
     """The filings that held; with `history=true` every period that was ever believed, and when."""
     found = await reads.filings(database(request), principal, station_id, query)
     return reply(request, found, headers=next_link(request, found.next_cursor))
 
 
-@router.post("/v1/filings/{filing_id}/transitions", response_model=schemas.FilingAnswer, responses=problems(404, 409, 503))
+@router.post(
+    "/v1/filings/{filing_id}/transitions",
+    summary="Next status of a filing 备案状态变更",
+    response_model=schemas.FilingAnswer,
+    responses=problems(404, 409, body=True),
+)
 async def move_filing(request: Request, body: schemas.Transition, principal: Reader, filing_id: str) -> Response:
     """Submissions need `filings:submit` (submitted, resubmitted, change_pending), decisions `filings:decide`; 409 lists what is allowed."""
     return reply(request, await filings.move_filing(database(request), principal, filing_id, body))
 
 
-@router.post("/v1/filings/{filing_id}/corrections", response_model=schemas.FilingAnswer, responses=problems(404, 409, 503))
+@router.post(
+    "/v1/filings/{filing_id}/corrections",
+    summary="Correct a filing 更正备案记录",
+    response_model=schemas.FilingAnswer,
+    responses=problems(404, 409, body=True),
+)
 async def correct_filing(
     request: Request, body: schemas.Correction, principal: Annotated[Principal, requires("filings:decide")], filing_id: str
 ) -> Response:

@@ -3,15 +3,16 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from services.registry import schemas
-from services.registry.routes import database, problems
+from services.registry.routes import database
 from services.registry.service import reads
 from shared.auth import Principal, requires
 from shared.http import reply
+from shared.openapi import problems
 
 router = APIRouter(tags=["standing 站点身份"])
 
 
-@router.get("/v1/standing", response_model=schemas.StandingAnswer, responses=problems(404))
+@router.get("/v1/standing", summary="Standing of a station 站点身份", response_model=schemas.StandingAnswer, responses=problems(404))
 async def get_standing(
     request: Request, principal: Annotated[Principal, requires("registry:read")], query: Annotated[schemas.StandingQuery, Query()]
 ) -> Response:

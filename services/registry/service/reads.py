@@ -11,7 +11,7 @@ from services.registry.repository import Revision
 from services.registry.service import shown
 from services.registry.service.access import is_id, may_see, no_operator, no_station
 from shared.auth import Principal
-from shared.contracts.registry import Division, FilingStatus, Level, OperatingStatus, Operator, Station
+from shared.contracts.registry import DIVISION_KINDS, Division, FilingStatus, Level, OperatingStatus, Operator, Station
 from shared.contracts.scan import BRANDS
 from shared.db import Database, Read
 from shared.http import EARLIEST, LATEST, MAX_OFFSET, AsOf, bad_cursor, decode_cursor, encode_cursor, parse_choices, parse_many
@@ -89,7 +89,7 @@ def _named(q: str | None, *names: str) -> bool:
 
 
 async def divisions(database: Database, query: schemas.DivisionQuery) -> schemas.DivisionList:
-    parents, kinds = parse_many(query.parent_code), parse_many(query.kind)
+    parents, kinds = parse_many(query.parent_code), parse_choices("kind", query.kind, DIVISION_KINDS)
     async with database.read() as read:
         at = await pin_list(read, query)
         found = await repository.every(read, Division, at.revision.revision)

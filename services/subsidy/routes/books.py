@@ -14,6 +14,7 @@ from services.subsidy.service.tenancy import tenant_of
 from shared.auth import Principal, requires
 from shared.contracts.scan import BRANDS
 from shared.http import next_link, parse_choices, parse_many, reply
+from shared.openapi import problems
 
 router = APIRouter(tags=["books"])
 
@@ -37,7 +38,7 @@ def _page(request: Request, body: dict[str, Any]) -> Response:
     return reply(request, body, headers=next_link(request, body["next_cursor"]))
 
 
-@router.get("/v1/summary", response_model=schemas.Summary)
+@router.get("/v1/summary", summary="Totals 补贴汇总", responses=problems(), response_model=schemas.Summary)
 async def totals(
     request: Request, query: Annotated[schemas.SummaryQuery, Query()], principal: Principal = requires("summary:read")
 ) -> Response:
@@ -49,7 +50,7 @@ async def totals(
     return _page(request, await request.app.state.summaries.answer(tenant_of(principal), asked))
 
 
-@router.get("/v1/payouts", response_model=schemas.Payouts)
+@router.get("/v1/payouts", summary="Payout lines 补贴明细", responses=problems(), response_model=schemas.Payouts)
 async def payouts(
     request: Request, query: Annotated[schemas.PayoutQuery, Query()], principal: Principal = requires("payouts:read")
 ) -> Response:
@@ -61,14 +62,16 @@ async def payouts(
     return _page(request, body)
 
 
-@router.get("/v1/holds", response_model=schemas.Holds)
+@router.get("/v1/holds", summary="Holds 暂缓清单", responses=problems(), response_model=schemas.Holds)
 async def holds(request: Request, query: Annotated[schemas.HoldQuery, Query()], principal: Principal = requires("holds:read")) -> Response:
     """What waits for a person, and what did."""
     filters = _filters(query, "reason_code", "station_id")
     return _page(request, await request.app.state.lists.holds(tenant_of(principal), filters, query.limit, query.cursor))
 
 
-@router.get("/v1/unmapped-sites", response_model=schemas.UnmappedSites)
+@router.get(
+    "/v1/unmapped-sites", summary="Sites that no station claims 未对应网点", responses=problems(), response_model=schemas.UnmappedSites
+)
 async def unmapped_sites(
     request: Request, query: Annotated[schemas.SiteQuery, Query()], principal: Principal = requires("sites:read")
 ) -> Response:
@@ -77,7 +80,7 @@ async def unmapped_sites(
     return _page(request, body)
 
 
-@router.get("/v1/policies", response_model=schemas.Policies)
+@router.get("/v1/policies", summary="Policies 政策列表", responses=problems(), response_model=schemas.Policies)
 async def policies(
     request: Request, query: Annotated[schemas.PageQuery, Query()], principal: Principal = requires("policies:read")
 ) -> Response:
@@ -85,7 +88,7 @@ async def policies(
     return _page(request, await request.app.state.lists.policies(query.limit, query.cursor))
 
 
-@router.get("/v1/policies/{version}", response_model=schemas.Policy)
+@router.get("/v1/policies/{version}", summary="One policy 一项政策", responses=problems(404), response_model=schemas.Policy)
 async def policy(
     request: Request,
     version: Annotated[schemas.Version, Path()],

@@ -12,7 +12,7 @@ from services.subsidy.repository import reads
 from services.subsidy.service.known import Books, Known
 from services.subsidy.service.parcels import hold, payout_id
 from services.subsidy.service.tenancy import Tenant
-from shared.http import bad_cursor, decode_cursor, decode_page, encode_cursor, encode_page
+from shared.http import bad_cursor, check_range, decode_cursor, decode_page, encode_cursor, encode_page
 from shared.identity import parcel_id
 from shared.problems import not_found
 
@@ -47,6 +47,7 @@ class Lists:
         self, tenant: Tenant, first: date | None, end: date | None, basis: str, filters: Filters, after_revision: int | None, limit: int,
         cursor_text: str | None,
     ) -> dict[str, Any]:  # fmt: skip
+        check_range(first, end)
         cursor = Cursor(cursor_text)
         async with self._books.known(pinned=cursor.pinned) as known:
             names = ("brand", "direction", "kind", "stage", "station_id", "beneficiary_id", "period")

@@ -13,7 +13,7 @@ from services.subsidy.repository import summary as sql
 from services.subsidy.service.known import Books, Known
 from services.subsidy.service.tenancy import Tenant
 from shared.calendar import day_start, shanghai_day
-from shared.http import decode_page, encode_page
+from shared.http import check_range, decode_page, encode_page
 from shared.problems import Problem, invalid
 from shared.standing import Directory, at
 
@@ -44,10 +44,9 @@ class Query:
         known_at: datetime | None, limit: int, cursor: str | None,
     ) -> "Query":  # fmt: skip
         """422 for what cannot be answered."""
-        if first >= end or end - first > timedelta(days=MAX_DAYS):
-            raise invalid(
-                "#query/to", "range.invalid", "结束日期须晚于开始日期，且不超过十年。", "`to` is after `from`, by at most ten years."
-            )
+        check_range(first, end)
+        if end - first > timedelta(days=MAX_DAYS):
+            raise invalid("#query/to", "range.too_long", "一次最多查询十年。", "`to` is at most ten years after `from`.")
         groups = group_by or []
         if len(groups) > MAX_GROUPS or len(set(groups)) != len(groups) or {"day", "month"} <= set(groups):
             raise invalid(
