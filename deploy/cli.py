@@ -147,6 +147,7 @@ async def _demo(var: Path, json_path: Path | None, keep: bool) -> int:
             if json_path:
                 json_path.write_text(json.dumps(result, ensure_ascii=False, indent=1), encoding="utf-8")
             if keep:
+                show.line()
                 _welcome(running, demo_run.settled_parcel(var))
                 await stop.wait()
     return 0 if result["ok"] else FAILED

@@ -199,9 +199,14 @@ def compare_policy(file: bytes, answered: Iterable[Json]) -> list[str]:
         [] if hashed == theirs["sha256"] else [f"policy {version}: 县里文件 file sha256 {hashed}, 平台 platform {theirs['sha256']}"]
     )
     said = deciding(theirs)
-    return differences + [
-        f"policy {version} {name}: 文件 file {mine[name]}, 平台 platform {said[name]}" for name in mine if mine[name] != said[name]
-    ]
+    return differences + [f"policy {version} {name}: {_apart(mine[name], said[name])}" for name in mine if mine[name] != said[name]]
+
+
+def _apart(mine: object, theirs: object) -> str:
+    """Of two lists, the entries that only one of them has."""
+    if isinstance(mine, list) and isinstance(theirs, list):
+        mine, theirs = [e for e in mine if e not in theirs], [e for e in theirs if e not in mine]
+    return f"文件 file {mine}, 平台 platform {theirs}"
 
 
 # Payouts and parcels
@@ -373,8 +378,8 @@ def recompute(
 def options_of(arguments: list[str]) -> argparse.Namespace:
     about, _, rest = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(description=about, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, zh in (("ingest", "接收服务"), ("registry", "登记服务"), ("subsidy", "补贴服务")):
-        parser.add_argument(f"--{name}", required=True, metavar="URL", help=f"{zh}的地址 · address of {name}, like http://127.0.0.1:8101")
+    for port, (name, zh) in enumerate((("ingest", "接收服务"), ("registry", "登记服务"), ("subsidy", "补贴服务")), 8101):
+        parser.add_argument(f"--{name}", required=True, metavar="URL", help=f"{zh}的地址 · its address, like http://127.0.0.1:{port}")
     parser.add_argument("--token", required=True, metavar="JWT", help="审计员令牌 · a token of the role auditor")
     policy = "县里自己的政策文件，可多次给出 · the county's own policy file (TOML); may be given several times"
     parser.add_argument("--policy", action="append", default=[], type=Path, metavar="FILE", help=policy)
@@ -386,6 +391,11 @@ def main(arguments: list[str]) -> int:
     try:
         own = [path.read_bytes() for path in options.policy]
         report = recompute(options.ingest, options.registry, options.subsidy, options.token, print, own)
+    except httpx.HTTPStatusError as error:
+        answer = error.response
+        why = "须用有效的审计员令牌 · it takes a valid token of the role auditor" if answer.status_code in (401, 403) else answer.text[:200]
+        print(f"无法复算 · cannot recompute: HTTP {answer.status_code} from {answer.url}: {why}", file=sys.stderr)
+        return 1
     except (Disproved, httpx.HTTPError, OSError) as error:
         print(f"无法复算 · cannot recompute: {error}", file=sys.stderr)
         return 1

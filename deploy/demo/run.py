@@ -157,6 +157,7 @@ async def tell(demo: Demo, july: Month, csv_path: Path) -> Json:
             "scan_positions": report.scan_positions,
             "registry_positions": report.registry_positions,
             "parcels": len(report.results),
+            "in_transit": report.in_transit,
             "payable": report.count("payable"),
             "net_fen": report.net_fen,
             "statement_fen": month_fen(report),
@@ -240,6 +241,7 @@ def _verdict(demo: Demo, report: Report, steps: list[str], found: Statement) -> 
     demo.show.title("独立复算（只凭日志与政策，不用本系统的代码）", "Recomputed independently, from the logs and the policy alone")
     for step in steps:
         demo.show.text(step)
+    demo.problems += _bridge(demo.show, report, found.totals["parcels"])
     if found.totals["accrued_fen"] != month_fen(report):
         demo.problems.append(f"statement {found.totals['accrued_fen']} fen, recomputed {month_fen(report)} fen")
     if demo.problems:
@@ -249,6 +251,15 @@ def _verdict(demo: Demo, report: Report, steps: list[str], found: Statement) -> 
         return
     zh, en = report.figures
     demo.show.line(f"    ✓ 逐件一致，分毫不差：{zh} · the same parcel by parcel, to the fen: {en}")
+
+
+def _bridge(show: Show, report: Report, stated: int) -> list[str]:
+    """From all parcels to those of the month's statement (`stated`) -> a problem where the two do not meet."""
+    judged = len(report.results) - report.in_transit
+    ours = sum(map(in_month, report.results.values()))
+    show.text(f"补贴表：已判定 {judged} 件 − 计入其他月份 {judged - ours} 件 = 七月 {ours} 件")
+    show.text(f"The statement: {judged} judged − {judged - ours} counted in another month = {ours} of July")
+    return [] if ours == stated else [f"statement {stated} parcels, recomputed {ours}"]
 
 
 INTRODUCTION = """通村：每一件送到村里的快件，变成一行精确到分、说得清、经得起审计的补贴。

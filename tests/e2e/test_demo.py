@@ -50,6 +50,9 @@ def test_everything_agrees_to_the_fen(demo: Demonstrated) -> None:
     assert recomputed["statement_fen"] == demo.result["totals"]["accrued_fen"] > 0
     assert recomputed["net_fen"] >= recomputed["statement_fen"]
     assert recomputed["payable"] >= demo.result["totals"]["payable"]
+    assert recomputed["parcels"] - recomputed["in_transit"] >= demo.result["totals"]["parcels"]
+    for judged in ("已判定 {} 件", "{} judged"):
+        assert judged.format(recomputed["parcels"] - recomputed["in_transit"]) in demo.output
 
 
 def test_stations_townships_and_beneficiaries_add_up_to_the_total(demo: Demonstrated) -> None:

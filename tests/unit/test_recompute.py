@@ -323,6 +323,12 @@ def test_another_policy_than_the_countys_is_found_out(case: str) -> None:
     assert says in difference
 
 
+def test_only_the_rate_that_differs_is_shown() -> None:
+    (difference,) = compare_policy(FILE, [dearer()])
+    assert difference.count("village.filed.far") == 2
+    assert "village.filed.near" not in difference
+
+
 @pytest.mark.parametrize("file", [b"\xff", b"not toml", b"policy_version = 1"])
 def test_a_file_that_is_no_policy(file: bytes) -> None:
     with pytest.raises(Disproved, match="no policy"):
@@ -363,6 +369,20 @@ def test_it_works_when_carried_away_alone(bare: Path) -> None:
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr.startswith("无法复算 · cannot recompute: ")
     assert len(ran.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("status", "says"), [(401, "role auditor"), (500, "it broke")])
+def test_a_refusal_is_one_line(status: int, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        request = httpx.Request("GET", "http://registry/v1/log/0")
+        httpx.Response(status, text="it broke", request=request).raise_for_status()
+
+    monkeypatch.setattr(recomputation, "recompute", refused)
+    nobody = [argument for name in ("ingest", "registry", "subsidy") for argument in (f"--{name}", "http://x")]
+    assert recomputation.main([*nobody, "--token", "x"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"HTTP {status}" in line
+    assert says in line
 
 
 def test_a_python_without_the_packages_says_which(bare: Path) -> None:
