@@ -332,6 +332,13 @@ async def test_a_native_push_that_cannot_be_read_gets_its_senders_failure_body_a
     assert day["pushes"] == {"received": 1, "unauthenticated": 0, "unparseable": 0, "paused": 0} | {kind: 1}
 
 
+async def test_a_couriers_address_may_carry_a_query_of_its_own(ingest: Ingest) -> None:
+    secret = await ingest.feed("zto-query", "zto", ["zto"])
+    wire = zto.sign(zto.SAMPLE, secret.encode())
+    answer = await ingest.client.post("/v1/push/zto-query?from=gateway", content=wire.body, headers={"content-type": wire.content_type})
+    assert (answer.status_code, answer.json()["status"]) == (200, True)
+
+
 async def test_a_push_address_that_is_none_is_404(ingest: Ingest) -> None:
     for name in ("nobody", "canon", "zto%00", "a" * 64, "native/sometoken"):
         answer = await ingest.client.post(f"/v1/push/{name}", content=b"data=1", headers=FORM)
