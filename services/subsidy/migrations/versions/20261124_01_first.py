@@ -328,4 +328,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("the books only grow: restore a backup instead")
+    raise RuntimeError("the books only grow: restore a backup instead")
