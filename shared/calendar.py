@@ -1,6 +1,6 @@
 """The subsidy calendar is Asia/Shanghai; instants are stored in UTC and shown with +08:00."""
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 
 # China has had no daylight saving time since 1991; a fixed offset needs no time-zone database on the machine.
 SHANGHAI = timezone(timedelta(hours=8))
@@ -29,7 +29,3 @@ def next_month(month: str) -> str:
 def rfc3339(at: datetime) -> str:
     """RFC 3339 with +08:00; fractions only where there are some."""
     return at.astimezone(SHANGHAI).isoformat()
-
-
-def utc(at: datetime) -> datetime:
-    return at.astimezone(UTC)

@@ -1,7 +1,5 @@
 """Money is integer fen (1 yuan = 100 fen). No float ever touches it."""
 
-MAX_FEN = 2**63 - 1
-
 
 def yuan(amount_fen: int) -> str:
     """'1,234.56': exact, for people; a correction reads '-0.48'."""
