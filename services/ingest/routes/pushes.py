@@ -15,7 +15,10 @@ from shared.problems import Problem
 router = APIRouter(tags=["push 推送"])
 
 Name = Annotated[str, Path(max_length=64)]
-NATIVE_BODY = {"requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {}, "application/json": {}}}}
+NATIVE_BODY = {
+    "x-any-query": True,  # a query on a courier's own address is its own business
+    "requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {}, "application/json": {}}},
+}
 _SCANS_SCHEMA = "#/paths/~1v1~1scans/post/requestBody/content/application~1json/schema"  # where the schema itself stands: msgspec reads it
 SCANS_BODY = {
     "requestBody": {
