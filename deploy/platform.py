@@ -123,7 +123,9 @@ async def _migrate(runtime: Runtime, service: str) -> None:
         start = log.tell()
         process = await asyncio.create_subprocess_exec(
             *leashed([sys.executable, "-m", f"services.{service}.migrate"], None, signal.SIGKILL),
-            env=_environment(runtime, service) | {"TONGCUN_OWNER_DATABASE_URL": runtime.installation.dsn(service, "owner")},
+            env=_environment(runtime, service)
+            | {"TONGCUN_OWNER_DATABASE_URL": runtime.installation.dsn(service, "owner")}
+            | ({"TONGCUN_KEYRING": str(keyring_path(runtime.installation))} if service == "ingest" else {}),
             cwd=ROOT,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared import kafka, migrations
 from shared.auth import BadToken
-from shared.db import LOST, Database
+from shared.db import LOST, Database, Read
 from shared.http import Check, create_app
 from shared.keyring import KeyringError
 from shared.log import PartitionMismatch, Stalled
@@ -28,7 +28,16 @@ log = structlog.get_logger(__name__)
 DRAIN_S = 10  # for requests under way when the process is told to stop
 AGAIN, MISTAKE = 1, 2  # exit codes: what a restart may mend, and what it does not
 NO_DATABASE: tuple[type[Exception], ...] = (*LOST, asyncpg.PostgresError, SQLAlchemyError)
+# No restart mends these.
+REFUSED: tuple[type[Exception], ...] = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+POSTGRES_MAJOR = 18
+SETTLES_S = 8.0  # a topic that was just born again has its partitions by then, if anybody sees to it
 SCHEMA_VERSION = "select version_num from alembic_version"
+SERVER_VERSION = "select current_setting('server_version_num')::int / 10000"
+PUT_BACK = (
+    "the password or the name in the DSN is not the one that this database was installed with: put the old secret back, "
+    "or let the migrate step of the installation set it anew"
+)
 
 
 class CannotRun(Exception):
@@ -39,8 +48,10 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """The whole life of a process -> SystemExit. A stalled worker ends with AGAIN, so that its supervisor starts it anew."""
     try:
         uvloop.run(main())
-    except* (CannotRun, SettingsError, KeyringError, BadToken, PartitionMismatch) as group:
+    except* (CannotRun, SettingsError, KeyringError, BadToken, PartitionMismatch, kafka.TopicMismatch) as group:
         _exit(MISTAKE, str(_first(group)))
+    except* REFUSED as group:
+        _exit(MISTAKE, f"PostgreSQL refuses us ({_first(group)}): {PUT_BACK}")
     except* Stalled as group:
         log.error("worker.stalled", reason=str(_first(group)))
         raise SystemExit(AGAIN) from None
@@ -124,10 +135,20 @@ async def _nothing(_app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
+async def check_server(read: Read) -> None:
+    """What we rely on was built and tested against one major version."""
+    if (major := await read.fetchval(SERVER_VERSION)) != POSTGRES_MAJOR:
+        raise CannotRun(
+            f"PostgreSQL {major} answers, Tongcun needs {POSTGRES_MAJOR}: dump what it holds, restore it into a server of that version, "
+            "and give its address"
+        )
+
+
 async def check_schema(database: Database, service: str) -> None:
-    """The database answers, and its schema is this code's."""
+    """The database answers, is of the version we need, and its schema is this code's."""
     try:
         async with database.read() as read:
+            await check_server(read)
             version = await read.fetchval(SCHEMA_VERSION)
     except asyncpg.UndefinedTableError:
         version = None
@@ -138,6 +159,21 @@ async def check_schema(database: Database, service: str) -> None:
 async def check_broker(bootstrap: str) -> None:
     if not await kafka.answers(bootstrap):
         raise CannotRun(f"the broker at {bootstrap} does not answer; what was taken is kept, and published when it does")
+
+
+async def check_topic(bootstrap: str, topic: str, partitions: int, within_s: float = SETTLES_S) -> None:
+    """Before a relay or a consumer starts. A topic with fewer partitions than the log was not made by this installation: it is left alone.
+
+    A broker that does not answer, or has no such topic, is no mistake: the relay waits for it, and makes the topic.
+    """
+    deadline = asyncio.get_running_loop().time() + within_s
+    while (there := await kafka.count_partitions(bootstrap, topic)) and there < partitions:
+        if asyncio.get_running_loop().time() > deadline:
+            raise kafka.TopicMismatch(
+                f"topic {topic} at {bootstrap} has {there} partitions, this installation {partitions}: give the address of its own broker, "
+                "or delete the topic there, and the log fills it again"
+            )
+        await asyncio.sleep(0.5)
 
 
 class Moving(Protocol):

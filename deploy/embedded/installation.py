@@ -14,16 +14,17 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import asyncpg
-
+from deploy import databases
+from deploy.databases import SERVICES
 from deploy.embedded.supervisor import CannotStart
 
+__all__ = ["SERVICES", "Dsns", "Installation", "create_database", "free_port", "is_free", "write_whole"]
+
 Role = Literal["owner", "app"]
-SERVICES = ("ingest", "registry", "subsidy")
 HOST = "127.0.0.1"
 SUPERUSER = "postgres"
 
@@ -130,38 +131,10 @@ class Installation:
 
 
 async def create_database(installation: Installation, service: str, database: str) -> Dsns:
-    """The database and its service's two roles, if they are not there; every statement may be repeated after a crash.
-
-    The app role reads and adds: history cannot be rewritten with its password. A migration that needs more grants it, table by table.
-    """
-    owner, app = f"{service}_owner", f"{service}_app"
-    async with _connection(installation.superuser_dsn()) as pg:
-        for role in (owner, app):
-            if not await pg.fetchval("select exists (select from pg_roles where rolname = $1)", role):
-                with contextlib.suppress(asyncpg.DuplicateObjectError):  # another session of the tests was first
-                    await pg.execute(f'create role "{role}" login')
-            await pg.execute(f"alter role \"{role}\" password '{installation.secret(role)}'")  # hexadecimal
-        if not await pg.fetchval("select exists (select from pg_database where datname = $1)", database):
-            await pg.execute(f'create database "{database}" owner "{owner}" template template0')
-        await pg.execute(f'revoke all on database "{database}" from public')
-        await pg.execute(f'grant connect, temporary on database "{database}" to "{app}"')
-    async with _connection(installation.superuser_dsn(database)) as pg:
-        await pg.execute(
-            f"""
-            alter default privileges for role "{owner}" grant select, insert on tables to "{app}";
-            alter default privileges for role "{owner}" grant usage, select on sequences to "{app}";
-            """
-        )
+    """The database and its service's two roles, if they are not there."""
+    passwords = databases.Passwords(*(installation.secret(f"{service}_{role}") for role in ("owner", "app")))
+    await databases.create(installation.superuser_dsn, service, database, passwords)
     return installation.dsns(service, database)
-
-
-@contextlib.asynccontextmanager
-async def _connection(dsn: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
-    pg = await asyncpg.connect(dsn, timeout=5, command_timeout=30)
-    try:
-        yield pg
-    finally:
-        await pg.close(timeout=5)
 
 
 def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:

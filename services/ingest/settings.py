@@ -29,3 +29,4 @@ class MigrateSettings(BaseModel):
 
     owner_database_url: str = Field(description="PostgreSQL, as the database's owner role: postgresql://user:password@host:port/name")
     partitions: int = Field(8, ge=1, le=1024, description="partitions of the scans log; fixed when the installation is made")
+    keyring: str | None = Field(None, description="the API's keyring; given, it must be the one that the database was written with")

@@ -17,6 +17,7 @@ async def main() -> None:
     database = await Database(settings.database_url, max_size=3, application_name="ingest-worker").open()
     try:
         await check_installation(database, settings.partitions)
+        await process.check_topic(settings.kafka_bootstrap, TOPIC, settings.partitions)
         relay = Relay(database, settings.kafka_bootstrap, TOPIC)
         checks = {
             "database": lambda: check_installation(database, settings.partitions),

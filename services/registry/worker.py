@@ -3,7 +3,7 @@
 from services.registry.health import check_installation
 from services.registry.settings import Settings
 from shared import process
-from shared.contracts.registry import TOPIC
+from shared.contracts.registry import PARTITION, TOPIC
 from shared.db import Database
 from shared.log import Relay
 from shared.settings import load
@@ -17,6 +17,7 @@ async def main() -> None:
     database = await Database(settings.database_url, max_size=3, application_name="registry-worker").open()
     try:
         await check_installation(database)
+        await process.check_topic(settings.kafka_bootstrap, TOPIC, PARTITION + 1)
         relay = Relay(database, settings.kafka_bootstrap, TOPIC)
         checks = {
             "database": lambda: check_installation(database),

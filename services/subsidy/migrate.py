@@ -9,12 +9,13 @@ from shared import migrations, process
 from shared.contracts.registry import TOPIC as REGISTRY_TOPIC
 from shared.contracts.scan import TOPIC as SCANS_TOPIC
 from shared.db import Database
-from shared.log import create_reader
+from shared.log import check_reader, create_reader
 from shared.settings import load
 
 
 async def install(dsn: str, partitions: int, policies: Path) -> list[str]:
-    """Schema, reader's places, policies -> the policy versions that were activated now. `dsn`: the owner's."""
+    """Schema, reader's places, policies -> the policy versions that were activated now. `dsn`: the owner's. A mistake changes nothing."""
+    await process.first(dsn, lambda database: check(database, partitions))
     await asyncio.to_thread(migrations.upgrade, "subsidy", dsn)
     database = await Database(dsn, max_size=2, application_name="subsidy-migrate").open()
     try:
@@ -24,6 +25,13 @@ async def install(dsn: str, partitions: int, policies: Path) -> list[str]:
         return await activate(database, read_policies(policies))
     finally:
         await database.close()
+
+
+async def check(database: Database, partitions: int) -> None:
+    """Raises CannotRun, PartitionMismatch: another server, or another installation's volume."""
+    async with database.read() as read:
+        await process.check_server(read)
+        await check_reader(read, SCANS_TOPIC, partitions)
 
 
 async def main() -> None:

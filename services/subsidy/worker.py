@@ -13,7 +13,7 @@ from shared import process, telemetry
 from shared.contracts.registry import TOPIC as REGISTRY_TOPIC
 from shared.contracts.scan import TOPIC as SCANS_TOPIC
 from shared.db import Database
-from shared.log import Consumer, Reporter, http_reporter
+from shared.log import Consumer, Reporter, check_reader, http_reporter
 from shared.settings import load
 
 CONSUMER = "subsidy"  # our name in the writers' tables
@@ -56,7 +56,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
     """Until the stop. Raises Stalled when the process should start anew."""
     database = await Database(settings.database_url, max_size=POOL, application_name="subsidy-worker").open()
     try:
-        await process.check_schema(database, "subsidy")
+        await check_start(database, settings)
         async with httpx.AsyncClient() as client:
             scans, registry = (
                 http_reporter(client, f"{url.rstrip('/')}/v1/log/consumers/{CONSUMER}", lambda: settings.service_token)
@@ -74,6 +74,14 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
                     tasks.create_task(consumer.run(stop))
     finally:
         await database.close()
+
+
+async def check_start(database: Database, settings: WorkerSettings) -> None:
+    """The books are this installation's, and so is the broker. Raises CannotRun, PartitionMismatch, TopicMismatch."""
+    await process.check_schema(database, "subsidy")
+    async with database.read() as read:
+        await check_reader(read, SCANS_TOPIC, settings.partitions)
+    await process.check_topic(settings.kafka_bootstrap, SCANS_TOPIC, settings.partitions)
 
 
 async def _one_history(following: list[Consumer]) -> None:

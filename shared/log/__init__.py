@@ -25,6 +25,8 @@ from shared.log.report import (
 from shared.log.tables import (
     READER_MUTABLE,
     WRITER_MUTABLE,
+    check_reader,
+    check_writer,
     create_partitions,
     create_reader,
     reader_tables,
@@ -51,6 +53,8 @@ __all__ = [
     "Stalled",
     "TooLarge",
     "append",
+    "check_reader",
+    "check_writer",
     "consumers",
     "create_partitions",
     "create_reader",

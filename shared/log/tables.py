@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from shared.db import Write
+from shared.db import Read, Write
 from shared.log.errors import PartitionMismatch
 
 MAX_PARTITIONS = 4096
@@ -110,6 +110,21 @@ on conflict do nothing
 """
 CREATE_RELAYS = "insert into log_relay (topic, partition) select $1, p from generate_series(0, $2::int - 1) p on conflict do nothing"
 CREATE_CONSUMED = "insert into consumed (topic, partition) select $1, p from generate_series(0, $2::int - 1) p on conflict do nothing"
+
+
+IS_THERE = "select to_regclass($1) is not null"
+
+
+async def check_writer(read: Read, topic: str, n: int) -> None:
+    """Before a migration changes anything. Raises PartitionMismatch where the log was installed with another number."""
+    if await read.fetchval(IS_THERE, "log_head"):
+        _check(topic, n, await read.fetchval(COUNT_HEADS, topic))
+
+
+async def check_reader(read: Read, topic: str, n: int) -> None:
+    """The same for the reader's places."""
+    if await read.fetchval(IS_THERE, "consumed"):
+        _check(topic, n, await read.fetchval(COUNT_CONSUMED, topic))
 
 
 async def create_partitions(tx: Write, topic: str, n: int) -> None:
