@@ -118,20 +118,31 @@ class FeedBook:
     def __init__(self, database: Database, keyring: Keyring, database_broken: Callable[[], bool]) -> None:
         self._database, self._keyring, self._database_broken = database, keyring, database_broken
         self._known: dict[str, tuple[float, Known]] = {}
+        self._looks: dict[str, asyncio.Task[Known | None]] = {}  # under way
 
     async def find(self, name: str) -> Known | None:
         """While the database is lost, what was known last: the commit will say "later". Raises one of LOST within FIND_S."""
         if not NAME.fullmatch(name):
             return None
-        at, known = self._known.get(name, (0.0, None))
-        if known and (self._database_broken() or time.monotonic() - at < FRESH_S):
+        if known := self._fresh(name):
             return known
+        look = self._looks.get(name)
+        if look is None:  # one looks up, and whoever pushes meanwhile has its answer
+            look = self._looks[name] = asyncio.create_task(self._look_up(name))
+            look.add_done_callback(lambda _: self._looks.pop(name))
+        return await asyncio.shield(look)
+
+    def _fresh(self, name: str) -> Known | None:
+        at, known = self._known.get(name, (0.0, None))
+        return known if self._database_broken() or time.monotonic() - at < FRESH_S else None
+
+    async def _look_up(self, name: str) -> Known | None:
         try:
             async with asyncio.timeout(FIND_S), self._database.read() as read:
                 row = await repository.feed_with_secrets(read, name)
         except LOST:
-            if known:
-                return known
+            if name in self._known:
+                return self._known[name][1]
             raise
         if row is None:
             self._known.pop(name, None)

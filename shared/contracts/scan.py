@@ -45,14 +45,13 @@ class Retracts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     previous_action: str | None = None
 
 
-class ScanEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+class ScanEvent(msgspec.Struct, frozen=True, tag_field="v", tag=1, forbid_unknown_fields=True, gc=False):
     """The value of one position of the scans log.
 
     Scan facts as sent: `brand` … `retracts`; our reading: `action`, `mapping_version`; delivery facts, which money never reads
     (but for `feed`, to resolve a retraction): the rest.
     """
 
-    v: Literal[1] = 1
     event_id: str
     content: str  # hex SHA-256 of the scan facts as sent
     verdict: Literal["accepted", "conflict"]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import asyncpg
+import msgspec
 
 from shared.db import Database, Read, Write
 from shared.log.chain import extend
@@ -23,7 +24,7 @@ class Head(NamedTuple):
     origin: bytes  # the chain before position 0
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     partition: int
     key: bytes
     value: bytes
@@ -73,11 +74,11 @@ async def append(database: Database, tx: Write, topic: str, entries: Sequence[En
         raise TooLarge(f"an entry of {largest} bytes; the log takes up to {MAX_ENTRY_BYTES}")
     heads = await lock_heads(database, tx, topic, {e.partition for e in entries})
     rows = []
-    for partition, key, value in entries:
-        position, chain = heads[partition]
-        chain = extend(chain, value)
-        rows.append((topic, partition, position, key, value, chain))
-        heads[partition] = position + 1, chain
+    for entry in entries:
+        position, chain = heads[entry.partition]
+        chain = extend(chain, entry.value)
+        rows.append((topic, entry.partition, position, entry.key, entry.value, chain))
+        heads[entry.partition] = position + 1, chain
     await tx.copy_records_to_table("log", records=rows, columns=COLUMNS)
     positions, chains = zip(*heads.values(), strict=True)
     await tx.execute(ADVANCE_HEADS, topic, list(heads), list(positions), list(chains))

@@ -164,7 +164,7 @@ def _item(push: RawPush, index: int, event: Event, suspicious: bool) -> Item:
         raise Flaw("field.invalid", "waybill_no")
     _refuse_personal(event)
     raw = event.raw_action or event.action
-    scanned_at, scanned_text = _instant(event.scanned_at, push.received_at)
+    scanned_at, scanned_text = _instant(event.scanned_at, push.latest)
     return Item(
         index,
         event.brand,
@@ -199,7 +199,7 @@ def _division(code: str | None, name: str) -> str | None:
     return code
 
 
-def _instant(text: str, received_at: datetime) -> tuple[datetime, str]:
+def _instant(text: str, latest: datetime) -> tuple[datetime, str]:
     """(instant, as the log writes it: to the microsecond, what lies beyond is cut off; the identity keeps the text as sent)"""
     try:
         if _is_plain(text):
@@ -211,7 +211,7 @@ def _instant(text: str, received_at: datetime) -> tuple[datetime, str]:
             raise Flaw("time.unreadable", "scanned_at")
     except (ValueError, OverflowError):
         raise Flaw("time.unreadable", "scanned_at") from None
-    if implausible(at, received_at):
+    if implausible(at, latest):
         raise Flaw("time.implausible", "scanned_at")
     return at, text
 
@@ -226,12 +226,16 @@ def _retracts(event: Event) -> Retracts | None:
 
 def _refuse_personal(event: Event) -> None:
     """Of every free text that goes into the log; the waybill's number alone is known to be one."""
-    for name, text in (("site_name", event.site_name), ("goods", event.goods)):
-        if text and is_personal(text):
-            raise Flaw("text.personal_data", name)
-    for name, text in (("raw_action", event.raw_action), ("site_code", event.site_code), ("order_no", event.order_no)):
-        if text and is_personal_code(text):
-            raise Flaw("text.personal_data", name)
+    if event.site_name and is_personal(event.site_name):
+        raise Flaw("text.personal_data", "site_name")
+    if event.goods and is_personal(event.goods):
+        raise Flaw("text.personal_data", "goods")
+    if event.raw_action and is_personal_code(event.raw_action):
+        raise Flaw("text.personal_data", "raw_action")
+    if event.site_code and is_personal_code(event.site_code):
+        raise Flaw("text.personal_data", "site_code")
+    if event.order_no and is_personal_code(event.order_no):
+        raise Flaw("text.personal_data", "order_no")
 
 
 _TEXTS = ("raw_action", "event_ref", "site_code", "site_name", "goods", "order_no")

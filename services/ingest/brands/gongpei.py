@@ -131,7 +131,7 @@ def parse(push: RawPush) -> list[Item | Unreadable]:
 def _item(push: RawPush, index: int, scan: Document, at: str) -> Item:
     company = required(scan, "companyCode", at, MAX_CODE)
     raw = _raw_action(scan, at)
-    sent_at, scanned_text, scanned_at = shanghai_time(scan, "scanTime", push.received_at, at)
+    sent_at, scanned_text, scanned_at = shanghai_time(scan, "scanTime", push.latest, at)
     site_code, site_name = code(scan, "siteCode", at), place(scan, "siteName", at)
     scan_id = optional(scan, "scanId", at, MAX_CODE)
     return Item(

@@ -186,7 +186,7 @@ def _item(push: RawPush, index: int, result: Document, moment: Document, at: str
     carrier = required(result, "com", "/lastResult", MAX_CODE)
     brand = brand_of(carrier, CARRIERS, push.feed.brands, "/lastResult/com")
     code = required_code(moment, "statusCode", at)  # absent: the subscription lacks resultv2
-    sent_at, scanned_text, scanned_at = shanghai_time(moment, "ftime" if moment.get("ftime") else "time", push.received_at, at)
+    sent_at, scanned_text, scanned_at = shanghai_time(moment, "ftime" if moment.get("ftime") else "time", push.latest, at)
     site_name = site_in(_context(moment, at), code)
     if site_name:
         clean(site_name, f"{at}/context", MAX_TEXT)

@@ -69,7 +69,7 @@ def _item(push: RawPush, index: int, document: Document) -> Item:
         if kind:  # part of what was sent, since our reading rests on it
             raw = f"{raw}/{kind}"
             action = Action.DEPARTED if kind in READDRESSING else action
-    sent_at, scanned_text, scanned_at = shanghai_time(document, "actionTime", push.received_at)
+    sent_at, scanned_text, scanned_at = shanghai_time(document, "actionTime", push.latest)
     site_code, site_name = code(document, "facilityCode"), place(document, "facilityName")
     return Item(
         index=index,

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 
@@ -87,7 +88,7 @@ class Identified(msgspec.Struct, frozen=True, gc=False):
 
 
 def identify(item: Item, mode: str, feed: str, namespace: str) -> Identified:
-    key = parcel_key(item.brand, item.waybill_no)
+    key = _parcel_key(item.brand, item.waybill_no)
     event = event_key(mode, feed, key, item.identity)
     hexed = event.hex()
     retracts = item.retracts
@@ -97,35 +98,40 @@ def identify(item: Item, mode: str, feed: str, namespace: str) -> Identified:
         event,
         f"{hexed[:8]}-{hexed[8:12]}-{hexed[12:16]}-{hexed[16:20]}-{hexed[20:]}",
         content(
-            brand=item.brand,
-            waybill_no=item.waybill_no,
-            raw_action=item.raw_action,
-            scanned_at=item.scanned_text,
-            site_namespace=namespace,
-            site_code=item.site_code,
-            site_name=item.site_name,
-            origin=item.origin,
-            destination=item.destination,
-            goods=item.goods,
-            order_no=item.order_no,
-            weight_g=item.weight_g,
-            retracts_event_id=retracts.event_id if retracts else None,
-            retracts_previous_action=retracts.previous_action if retracts else None,
-            sent_action=item.sent_action,
+            item.brand,
+            item.waybill_no,
+            item.raw_action,
+            item.scanned_text,
+            namespace,
+            item.site_code,
+            item.site_name,
+            item.origin,
+            item.destination,
+            item.goods,
+            item.order_no,
+            item.weight_g,
+            retracts.event_id if retracts else None,
+            retracts.previous_action if retracts else None,
+            item.sent_action,
         ),
     )
+
+
+_parcel_key = lru_cache(maxsize=16_384)(parcel_key)  # a parcel's scans come close together
 
 
 def has_control(text: str) -> bool:
     return _CONTROL.search(text) is not None
 
 
+@lru_cache(maxsize=4_096)  # a county has some hundred sites
 def is_personal(text: str) -> bool:
     """Whether a name or a description holds somebody's number; full-width digits and other forms count as the plain ones."""
     plain = _plain(text)
     return len(plain) >= _SHORTEST and _IN_TEXT.search(plain) is not None
 
 
+@lru_cache(maxsize=4_096)
 def is_personal_code(text: str) -> bool:
     """The same of a code or an order number, which may be long and numeric in its own right."""
     plain = _plain(text)
@@ -138,6 +144,6 @@ def _plain(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFKC", text)
 
 
-def implausible(at: datetime, received_at: datetime) -> bool:
+def implausible(at: datetime, latest: datetime) -> bool:
     """A scan from tomorrow or from before the programme: kept aside, since its day would decide a month's money."""
-    return at.year < EARLIEST_YEAR or at - received_at > FUTURE
+    return at.year < EARLIEST_YEAR or at > latest
