@@ -18,6 +18,7 @@ from services.ingest import repository
 from services.ingest.brands.base import Feed, Mode
 from services.ingest.domain import verdicts
 from services.ingest.domain.items import Identified, Unreadable
+from services.ingest.domain.receipts import Counts, ReceiptItem, keep, tell
 from shared import log
 from shared.calendar import shanghai_day
 from shared.contracts.scan import TOPIC, ScanEvent
@@ -27,38 +28,14 @@ from shared.identity import parcel_id, partition_of
 _encode = msgspec.json.Encoder().encode
 
 
-class ReceiptItem(msgspec.Struct, frozen=True, gc=False):
-    index: int
-    verdict: str
-    event_id: str | None = None
-    code: str | None = None
-    pointer: str | None = None
-
-
-class Counts(msgspec.Struct, frozen=True):
-    """In the order of verdicts.VERDICTS."""
-
-    received: int
-    accepted: int
-    duplicate: int
-    conflict: int
-    quarantined: int
-    rejected: int
-
-    @classmethod
-    def of(cls, items: Sequence[ReceiptItem]) -> "Counts":
-        told = [item.verdict for item in items]
-        return cls(len(told), *(told.count(verdict) for verdict in verdicts.VERDICTS))
-
-
 class Receipt(msgspec.Struct, frozen=True):
-    """What a push became; `items` is the JSON that is stored, so that the answer is what a later look-up shows."""
+    """What a push became."""
 
     receipt_id: str
     feed: str
     received_at: datetime
     counts: Counts
-    items: msgspec.Raw
+    items: list[ReceiptItem]
 
 
 @dataclass(frozen=True)
@@ -117,14 +94,8 @@ async def _verdicts(database: Database, tx: Write, drafts: Sequence[Draft]) -> l
 
 
 def _receipt(draft: Draft, words: Sequence[str]) -> Receipt:
-    left = iter(words)
-    items = [
-        ReceiptItem(i.item.index, next(left), i.event_text)
-        if isinstance(i, Identified)
-        else ReceiptItem(i.index, draft.unreadable, None, i.code, i.pointer)
-        for i in draft.items
-    ]
-    return Receipt(draft.receipt_id, draft.feed.feed, draft.received_at, Counts.of(items), msgspec.Raw(_encode(items)))
+    items = tell(draft.items, words, draft.unreadable)
+    return Receipt(draft.receipt_id, draft.feed.feed, draft.received_at, Counts.of(items), items)
 
 
 def _push_row(draft: Draft, receipt: Receipt) -> tuple[object, ...]:
@@ -140,7 +111,7 @@ def _push_row(draft: Draft, receipt: Receipt) -> tuple[object, ...]:
         draft.key_id,
         draft.body,
         *msgspec.structs.astuple(receipt.counts),
-        bytes(receipt.items),
+        *keep(draft.items, receipt.items),
     )
 
 

@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import asyncpg
-import msgspec
 import structlog
 
 from services.ingest import repository
-from services.ingest.accept import Counts, Draft, Receipt, ReceiptItem, accept
+from services.ingest.accept import Draft, Receipt, accept
+from services.ingest.domain.receipts import Counts, Kept, read
 from shared import failpoints, telemetry
 from shared.db import BLOCKED_S, LOST, Database
 from shared.log import Closed
@@ -33,8 +33,6 @@ BREAK_S = 1.0  # after the database was lost: answer "later" at once, instead of
 DRAIN_S = 10
 
 NOT_FOUND_OUT: tuple[type[BaseException], ...] = (*LOST, asyncpg.PostgresError)
-
-_decode_items = msgspec.json.Decoder(list[ReceiptItem]).decode
 
 
 class Later(Exception):
@@ -196,12 +194,13 @@ class Committer:
             self._broken_until = max(self._broken_until, time.monotonic() + BREAK_S)
             found = {}
         for waiting in batch:
-            items = found.get(waiting.draft.receipt_id)
-            if items is None:  # not stored; or not yet seen, then the sender's next attempt is a duplicate
+            kept = found.get(waiting.draft.receipt_id)
+            if kept is None:  # not stored; or not yet seen, then the sender's next attempt is a duplicate
                 waiting.fail(Later("database.unavailable"))
             else:
-                waiting.answer(_receipt_of(waiting.draft, items))
+                waiting.answer(_receipt_of(waiting.draft, kept))
 
 
-def _receipt_of(draft: Draft, items: bytes) -> Receipt:
-    return Receipt(draft.receipt_id, draft.feed.feed, draft.received_at, Counts.of(_decode_items(items)), msgspec.Raw(items))
+def _receipt_of(draft: Draft, kept: Kept) -> Receipt:
+    items = read(kept)
+    return Receipt(draft.receipt_id, draft.feed.feed, draft.received_at, Counts.of(items), items)

@@ -82,7 +82,10 @@ push = Table(
     Column("conflict", Integer, nullable=False),
     Column("quarantined", Integer, nullable=False),
     Column("rejected", Integer, nullable=False),
-    Column("items", LargeBinary, nullable=False),  # JSON array of the receipt's items: read as a whole or not at all
+    # What became of each item (domain/receipts.py): read as a whole, counted by its letters.
+    Column("verdicts", Text, nullable=False),
+    Column("event_ids", LargeBinary, nullable=False),
+    Column("flaws", LargeBinary, nullable=False),
     CheckConstraint("received = accepted + duplicate + conflict + quarantined + rejected", name="balanced"),
 )
 Index(None, push.c.received_date, push.c.feed)

@@ -8,6 +8,7 @@ import asyncpg
 import msgspec
 
 from services.ingest import repository, schemas
+from services.ingest.domain import receipts
 from services.ingest.domain.verdicts import VERDICTS
 from shared import log
 from shared.contracts.scan import TOPIC
@@ -31,7 +32,7 @@ async def receipt(read: Read, receipt_id: str, tenant: Tenant) -> dict[str, Any]
         "feed": row["feed"],
         "received_at": row["received_at"],
         "counts": _counts(row).model_dump(),
-        "items": msgspec.json.decode(row["items"]),
+        "items": receipts.read(receipts.Kept(row["verdicts"], row["event_ids"], row["flaws"])),
     }
 
 

@@ -6,6 +6,7 @@ from datetime import date, datetime
 import asyncpg
 from asyncpg.pgproto.pgproto import UUID
 
+from services.ingest.domain.receipts import Kept
 from services.ingest.domain.verdicts import Candidate
 from shared.db import Read, Write
 
@@ -22,7 +23,7 @@ on conflict do nothing returning event_id, content
 """
 PUSH_COLUMNS = (
     "receipt_id", "feed", "mode", "format", "received_at", "received_date", "verified", "payload_sha256", "key_id", "body",
-    "received", "accepted", "duplicate", "conflict", "quarantined", "rejected", "items",
+    "received", "accepted", "duplicate", "conflict", "quarantined", "rejected", "verdicts", "event_ids", "flaws",
 )  # fmt: skip
 QUARANTINE_COLUMNS = ("receipt_id", "feed", "index", "code", "pointer", "received_at")
 INSERT_REFUSED = """
@@ -141,12 +142,13 @@ async def newest_push(read: Read) -> asyncpg.Record | None:
 
 # What is read. `$feed`/`$brand`: whose rows the caller may see; null: all. A brand sees the feeds that speak for it alone.
 RECEIPT = """
-select p.receipt_id, p.feed, p.received_at, p.received, p.accepted, p.duplicate, p.conflict, p.quarantined, p.rejected, p.items
+select p.receipt_id, p.feed, p.received_at, p.received, p.accepted, p.duplicate, p.conflict, p.quarantined, p.rejected, p.verdicts,
+    p.event_ids, p.flaws
 from push p join feed f using (feed)
 where p.receipt_id = $1 and ($2::text is null or p.feed = $2) and ($3::text is null or f.brands = array[$3])
 """
 # Which of these receipts were committed, after a commit whose answer was lost.
-STORED = "select receipt_id, items from push where receipt_id = any($1::text[])"
+STORED = "select receipt_id, verdicts, event_ids, flaws from push where receipt_id = any($1::text[])"
 # One row per Shanghai day of receipt, feed and mode, in that order; pushes that were refused count beside those that were stored.
 # `balanced` counts the items of the page's pushes again: the columns that are added up say the same, or somebody has changed them.
 COMPLETENESS = """
@@ -175,13 +177,12 @@ with stored as (
     order by received_date, feed, mode limit $9
 )
 select page.*, (
-    select count(*) = page.received and count(*) filter (where i.verdict = 'accepted') = page.accepted
-        and count(*) filter (where i.verdict = 'duplicate') = page.duplicate
-        and count(*) filter (where i.verdict = 'conflict') = page.conflict
-        and count(*) filter (where i.verdict = 'quarantined') = page.quarantined
-        and count(*) filter (where i.verdict = 'rejected') = page.rejected
-    from push p cross join lateral json_to_recordset(convert_from(p.items, 'UTF8')::json) as i(verdict text)
-    where (p.received_date, p.feed, p.mode) = (page.received_date, page.feed, page.mode)
+    select (length(told), regexp_count(told, 'a'), regexp_count(told, 'd'), regexp_count(told, 'c'), regexp_count(told, 'q'),
+        regexp_count(told, 'r')) = (page.received, page.accepted, page.duplicate, page.conflict, page.quarantined, page.rejected)
+    from (
+        select coalesce(string_agg(p.verdicts, ''), '') as told from push p
+        where (p.received_date, p.feed, p.mode) = (page.received_date, page.feed, page.mode)
+    ) letters
 ) as balanced
 from page order by received_date, feed, mode
 """
@@ -200,9 +201,9 @@ async def receipt(read: Read, receipt_id: str, feed: str | None, brand: str | No
     return await read.fetchrow(RECEIPT, receipt_id, feed, brand)
 
 
-async def stored(read: Read, receipts: Sequence[str]) -> dict[str, bytes]:
-    """{receipt id: its items}, of those that were committed."""
-    return {row[0]: row[1] for row in await read.fetch(STORED, receipts)}
+async def stored(read: Read, receipts: Sequence[str]) -> dict[str, Kept]:
+    """{receipt id: what is kept of its items}, of those that were committed."""
+    return {row[0]: Kept(*row[1:]) for row in await read.fetch(STORED, receipts)}
 
 
 async def completeness(

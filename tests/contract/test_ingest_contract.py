@@ -425,10 +425,10 @@ async def test_bodies_are_encrypted_and_persons_stay_inside(ingest: Ingest) -> N
     person = zto.SAMPLE | {"courier": "张三丰", "courierPhone": "13812345678", "desc": "张三丰 13812345678"}
     receipt = (await ingest.push("private", "zto", person, secret)).headers["receipt-id"]
     async with ingest.database.read() as read:
-        row = await read.fetchrow("select key_id, body, items from push where receipt_id = $1", receipt)
+        row = await read.fetchrow("select key_id, body, flaws from push where receipt_id = $1", receipt)
     assert row is not None
     plain = Keyring.load(ingest.settings.keyring).decrypt(row["key_id"], row["body"], f"push|{receipt}".encode())
     assert b"13812345678" in plain
-    for stored in (row["body"], row["items"], *await ingest.log()):
+    for stored in (row["body"], row["flaws"], *await ingest.log()):
         assert b"13812345678" not in stored
         assert "张三丰".encode() not in stored
