@@ -31,9 +31,7 @@ values = st.recursive(
 
 def mutated(sample: Any) -> st.SearchStrategy[Any]:
     """The sample with any one of its values, at any depth, replaced by anything or left out; or something else altogether."""
-    return st.sampled_from(list(_paths(sample))).flatmap(
-        lambda path: st.builds(_replaced, st.just(sample), st.just(path), st.just(GONE) | values)
-    )
+    return st.builds(_replaced, st.just(sample), st.sampled_from(list(_paths(sample))), st.just(GONE) | values)
 
 
 def _paths(sample: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -74,11 +72,14 @@ def sound(items: list[Item | Unreadable]) -> None:
             assert not has_control(item.pointer)
 
 
+DOCUMENTS = {name: mutated(module.SAMPLE) for name, module in NATIVE.items()}
+
+
 @pytest.mark.parametrize("format_", NATIVE)
 @given(data=st.data())
 def test_any_signed_document_is_read_or_refused(format_: str, data: st.DataObject) -> None:
     module = NATIVE[format_]
-    wire = module.sign(data.draw(mutated(module.SAMPLE)), SECRET)
+    wire = module.sign(data.draw(DOCUMENTS[format_]), SECRET)
     signed = push(format_, wire.body, wire.content_type)
     assert module.verify(signed, [SECRET]) in ("digest", "hmac")
     with contextlib.suppress(Unparseable):
