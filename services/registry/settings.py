@@ -1,19 +1,16 @@
-"""What the registry's processes are told, by the environment only (`TONGCUN_…`)."""
+"""Settings of the registry's processes; each is a variable TONGCUN_<NAME>."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from shared.settings import ServiceSettings
+from shared import settings
+from shared.settings import Connections, ServiceSettings
 
 
 class Settings(ServiceSettings):
     """The API and the relay."""
 
-    pool_size: int = Field(8, ge=2, le=64, description="connections to PostgreSQL; writes take turns, reads use the others")
+    pool_size: Connections = Field(8, ge=2, description="connections to PostgreSQL; writes take turns, reads use the others")
 
 
-class MigrateSettings(BaseModel):
+class MigrateSettings(settings.MigrateSettings):
     """The migrate step."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)  # it may share an environment with the service it prepares
-
-    owner_database_url: str = Field(description="PostgreSQL, as the service's owner role: postgresql://user:password@host:port/name")

@@ -1,45 +1,14 @@
-"""Settings of the subsidy service's processes; each is an environment variable TONGCUN_<NAME>."""
+"""Settings of the subsidy service's processes; each is a variable TONGCUN_<NAME>."""
 
 from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from shared.settings import ServiceSettings
+from shared import settings
+from shared.settings import HttpUrl, Is, ServiceSettings
 
 POLICIES = Path(__file__).parent / "policies"
-
-
-class Settings(ServiceSettings):
-    """Of the API."""
-
-
-class WorkerSettings(ServiceSettings):
-    """Of a worker."""
-
-    ingest_url: str = Field(description="base URL of the ingest API, for the log report: http://host:port")
-    registry_url: str = Field(description="base URL of the registry API, for the log report: http://host:port")
-    service_token: str = Field(description="token of the role `service` for the log report (`tongcun token --role service`)")
-    scan_partitions: str = Field("0-7", description="partitions of the scans log that this worker owns: 0-3 or 0,2,5")
-
-    @field_validator("scan_partitions")
-    @classmethod
-    def _parse(cls, text: str) -> str:
-        parse_partitions(text)
-        return text
-
-    @property
-    def owned(self) -> list[int]:
-        return parse_partitions(self.scan_partitions)
-
-
-class MigrateSettings(BaseModel):
-    """Of the migrate step."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)  # it may run in the environment of the other processes
-
-    owner_database_url: str = Field(description="PostgreSQL, as the service's owner role: postgresql://user:password@host:port/name")
-    partitions: int = Field(8, ge=1, le=1024, description="partitions of the scans log; fixed when the installation is made")
-    policies: Path = Field(POLICIES, description="directory of policy files (*.toml) to activate")
 
 
 def parse_partitions(text: str) -> list[int]:
@@ -47,10 +16,52 @@ def parse_partitions(text: str) -> list[int]:
     found: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not first.isdecimal() or (dash and not last.isdecimal()):
             raise ValueError(f"{text!r} is no list of partitions: write 0-7 or 0,2,5")
         low, high = int(first), int(last or first)
         if high < low or high >= 4096:
             raise ValueError(f"{part.strip()!r} is no range of partitions")
         found.update(range(low, high + 1))
     return sorted(found)
+
+
+def _readable(text: str) -> str:
+    parse_partitions(text)
+    return text
+
+
+class Settings(ServiceSettings):
+    """The API."""
+
+
+class WorkerSettings(ServiceSettings):
+    """A worker."""
+
+    ingest_url: HttpUrl = Field(description="base URL of the ingest API, for the log report: http://host:port")
+    registry_url: HttpUrl = Field(description="base URL of the registry API, for the log report: http://host:port")
+    service_token: Annotated[str, Is(secret=True)] = Field(
+        description="token of the role `service` for the log report (`tongcun token --role service`)"
+    )
+    scan_partitions: Annotated[str, Is("0-3 or 0,2,5"), AfterValidator(_readable)] | None = Field(
+        None, description="partitions of the scans log that this worker owns; all of them where none are given"
+    )
+
+    @model_validator(mode="after")
+    def _within_the_log(self) -> Self:
+        if (last := self.owned[-1]) >= self.partitions:
+            raise ValueError(
+                f"TONGCUN_SCAN_PARTITIONS names partition {last}, TONGCUN_PARTITIONS says that there are {self.partitions}, 0 to "
+                f"{self.partitions - 1}: correct one of them"
+            )
+        return self
+
+    @property
+    def owned(self) -> list[int]:
+        return parse_partitions(self.scan_partitions) if self.scan_partitions else list(range(self.partitions))
+
+
+class MigrateSettings(settings.MigrateSettings):
+    """The migrate step."""
+
+    partitions: settings.Partitions = 8
+    policies: Annotated[Path, Is("path of a directory")] = Field(POLICIES, description="directory of policy files (*.toml) to activate")

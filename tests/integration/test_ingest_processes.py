@@ -85,7 +85,7 @@ async def _published(dsns: Dsns) -> None:
         ({"TONGCUN_KEYRING": UNSET}, "TONGCUN_KEYRING is not set", 2),
         ({"TONGCUN_KEYRING": "/nowhere/keyring.json"}, "restore it from its backup", 2),
         ({"TONGCUN_BACKLOG_EVENTS": "many"}, "TONGCUN_BACKLOG_EVENTS", 2),
-        ({"TONGCUN_KEYRNG": "x"}, "no setting of this service", 2),
+        ({"TONGCUN_KEYRNG": "x"}, "did you mean TONGCUN_KEYRING?", 2),
         ({"TONGCUN_PARTITIONS": "7"}, "was not installed with 7 partitions", 2),
         ({"TONGCUN_DATABASE_URL": "postgresql://a:b@127.0.0.1:9/c"}, "PostgreSQL does not take us", 1),
     ],

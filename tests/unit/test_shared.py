@@ -1,4 +1,4 @@
-"""Settings, keyring, calendar, money, identity, sites: the small things that everything else stands on."""
+"""Keyring, calendar, money, identity, sites: the small things that everything else stands on."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -8,33 +8,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import calendar, identity, keyring, money, settings, sites
-
-GOOD = {"TONGCUN_DATABASE_URL": "postgresql://x", "TONGCUN_KAFKA_BOOTSTRAP": "h:1", "TONGCUN_JWKS": "/jwks"}
-
-
-def test_a_setting_comes_from_the_environment_or_a_file(tmp_path: Path) -> None:
-    (tmp_path / "url").write_text("postgresql://from-file\n")
-    environ = GOOD | {"TONGCUN_DATABASE_URL_FILE": str(tmp_path / "url"), "TONGCUN_FAILPOINT": "x:1", "PATH": "/bin"}
-    del environ["TONGCUN_DATABASE_URL"]
-    assert settings.read(settings.ServiceSettings, environ).database_url == "postgresql://from-file"
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"TONGCUN_JWKS": None}, "TONGCUN_JWKS is not set"),
-        ({"TONGCUN_PARTITION": "8"}, "TONGCUN_PARTITION is no setting"),
-        ({"TONGCUN_PARTITIONS": "0"}, "TONGCUN_PARTITIONS"),
-        ({"TONGCUN_JWKS_FILE": "/nowhere"}, "cannot be read"),
-        ({"TONGCUN_LOG_LEVEL_FILE": "", "TONGCUN_LOG_LEVEL": "info"}, "TONGCUN_LOG_LEVEL"),
-    ],
-)
-def test_a_wrong_setting_is_one_clear_line(change: dict[str, str | None], words: str) -> None:
-    environ = {k: v for k, v in (GOOD | change).items() if v is not None}
-    with pytest.raises(settings.SettingsError, match=words) as e:
-        settings.read(settings.ServiceSettings, environ)
-    assert "\n" not in str(e.value)
+from shared import calendar, identity, keyring, money, sites
 
 
 def test_the_keyring_opens_only_its_own_rows(tmp_path: Path) -> None:
