@@ -22,7 +22,7 @@ from deploy.demo import run as demo_run
 from deploy.demo.show import Show
 from deploy.embedded.installation import HOST, SERVICES, Installation
 from deploy.embedded.supervisor import CannotStart, Supervisor
-from deploy.platform import PARTITIONS, PORT_BASE, ROOT, Access, platform, readiness, until_signal
+from deploy.platform import PARTITIONS, PORT_BASE, ROOT, Access, Elsewhere, platform, readiness, until_signal
 from services.ingest.brands import FORMATS, NATIVE
 from services.subsidy.settings import parse_partitions
 from shared.auth import CLAIMS, ROLES, TENANT_ROLES, lacks_tenant
@@ -68,6 +68,10 @@ def var_directory() -> Path:
 
 
 def access(demo: bool) -> Access:
+    if elsewhere := Elsewhere.read(os.environ):
+        kept = Installation(var_directory())
+        kept.make_directories()
+        return Access(kept, elsewhere)
     return Access(Installation(var_directory() / "demo" if demo else var_directory()))
 
 
@@ -203,16 +207,24 @@ def status(demo: OfDemo = False) -> None:
 
 
 async def _status(at: Access, start: str) -> int:
-    ports, well = at.installation.ports, True
+    if at.elsewhere:
+        return await _tell_ready(at, at.urls)
+    ports = at.installation.ports
     if not at.installation.is_running:
         why = "已停止 · stopped" if ports else "尚未启动过 · nothing was ever started here"
         say(f"{at.installation.var}: {why}: ./tongcun {start}")
         if Installation(at.installation.var / "demo").is_running:
             say("演示正在运行 · the demo is running: ./tongcun status --demo")
         return FAILED
+    names = [f"{service}{kind}" for service in SERVICES for kind in ("", "-worker")]
+    return await _tell_ready(at, {name: f"http://{HOST}:{ports.get(name, 0)}" for name in names})
+
+
+async def _tell_ready(at: Access, urls: dict[str, str]) -> int:
+    well = True
     async with httpx.AsyncClient(timeout=5) as http:
-        for name in (f"{service}{kind}" for service in SERVICES for kind in ("", "-worker")):
-            ready, why = await readiness(http, f"http://{HOST}:{ports.get(name, 0)}")
+        for name, url in urls.items():
+            ready, why = await readiness(http, url)
             say(f"{name:16} {'就绪 ready' if ready else '未就绪 not ready: ' + why}")
             well = well and ready
         if well:

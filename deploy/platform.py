@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,19 +27,44 @@ PARTITIONS = 8  # of the scans log; fixed when the installation is made
 READY_WITHIN_S = 60.0
 MIGRATED_WITHIN_S = 120.0
 DAY_S = 86_400
+ISSUER_KEY = "TONGCUN_ISSUER_KEY"
 READY_TOKENS = ("auditor", "coordinator", "dashboard", "admin")
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """A platform that this program did not start: the APIs' addresses by service, and the issuer's key."""
+
+    urls: dict[str, str]
+    issuer: Path
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> "Elsewhere | None":
+        """From TONGCUN_ISSUER_KEY and TONGCUN_INGEST_URL, …_REGISTRY_URL, …_SUBSIDY_URL. Raises CannotStart where some are missing."""
+        if ISSUER_KEY not in environ:
+            return None
+        names = {service: f"TONGCUN_{service.upper()}_URL" for service in SERVICES}
+        if missing := [name for name in names.values() if name not in environ]:
+            raise CannotStart(f"{ISSUER_KEY} is set and {missing[0]} is not: give both / 请同时设置 {missing[0]}")
+        return cls({service: environ[name].rstrip("/") for service, name in names.items()}, Path(environ[ISSUER_KEY]))
+
+
+@dataclass(frozen=True)
 class Access:
-    """How to reach an installation from this machine: its addresses and the local issuer's key. Raises CannotStart where it has none."""
+    """How to reach a platform from here: its addresses and the issuer's key, those of `elsewhere` or of the installation on this machine.
+
+    Raises CannotStart where it has none. `installation`: where we keep what we are told, like a feed's secret.
+    """
 
     installation: Installation
+    elsewhere: Elsewhere | None = None
 
     @property
     def urls(self) -> dict[str, str]:
+        if self.elsewhere:
+            return self.elsewhere.urls
         ports = self.installation.ports
         if missing := [s for s in SERVICES if s not in ports]:
             raise CannotStart(
@@ -48,12 +73,11 @@ class Access:
         return {service: f"http://{HOST}:{ports[service]}" for service in SERVICES}
 
     def token(self, role: str, *, subject: str = "local", ttl_s: int = DAY_S, claim: tuple[str, str] | None = None) -> str:
+        path = self.elsewhere.issuer if self.elsewhere else self.installation.secrets / "issuer.pem"
         try:
-            pem = (self.installation.secrets / "issuer.pem").read_text()
+            pem = path.read_text()
         except OSError:
-            raise CannotStart(
-                f"no issuer key in {self.installation.secrets}: ./tongcun up makes it at its first start / 没有签发密钥,请先启动"
-            ) from None
+            raise CannotStart(f"no issuer key in {path.parent}: ./tongcun up makes it at its first start / 没有签发密钥,请先启动") from None
         return auth.issue(pem, subject=subject, roles=[role], ttl_s=ttl_s, claim=claim)
 
     def bearer(self, role: str) -> dict[str, str]:

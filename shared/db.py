@@ -22,6 +22,7 @@ SESSION = {
     "lock_timeout": "15000",  # backstop: the 5 s rule acts first
 }
 CONNECT_S = 5
+POSTGRES_MAJOR = 18  # what we rely on was built and tested against one major version
 COMMAND_S = 30
 
 # Everything by which asyncpg says "the server is gone". InternalClientError is no subclass of the others (asyncpg issue #1069).

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared import kafka, migrations
 from shared.auth import BadToken
-from shared.db import LOST, Database, Read
+from shared.db import LOST, POSTGRES_MAJOR, Database, Read
 from shared.http import Check, create_app
 from shared.keyring import KeyringError
 from shared.log import PartitionMismatch, Stalled
@@ -30,7 +30,6 @@ AGAIN, MISTAKE = 1, 2  # exit codes: what a restart may mend, and what it does n
 NO_DATABASE: tuple[type[Exception], ...] = (*LOST, asyncpg.PostgresError, SQLAlchemyError)
 # No restart mends these.
 REFUSED: tuple[type[Exception], ...] = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
-POSTGRES_MAJOR = 18
 SETTLES_S = 8.0  # a topic that was just born again has its partitions by then, if anybody sees to it
 SCHEMA_VERSION = "select version_num from alembic_version"
 SERVER_VERSION = "select current_setting('server_version_num')::int / 10000"
@@ -94,15 +93,17 @@ async def serve(app: FastAPI, settings: ServiceSettings) -> None:
     """The API until a signal; requests under way are answered first."""
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_S)
     server = uvicorn.Server(config)
-    await server.serve(sockets=[_listen(settings.host, settings.port)])
+    await server.serve(sockets=[listen(settings.host, settings.port)])
     if not server.started:
         raise CannotRun("the application did not start: see the lines above")
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Bound here, since uvicorn would end without saying why."""
+def listen(host: str, port: int, *, beside_others: bool = False) -> socket.socket:
+    """Bound here, since uvicorn would end without saying why. `beside_others`: of ours, at the same address."""
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if beside_others:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listening.bind((host, port))
     except OSError as e:
@@ -122,7 +123,7 @@ async def health(service: str, settings: ServiceSettings, checks: Mapping[str, C
         checks=checks, max_body_bytes=1024,
     )  # fmt: skip
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False))
-    serving = asyncio.create_task(server._serve([_listen(settings.host, settings.port)]))
+    serving = asyncio.create_task(server._serve([listen(settings.host, settings.port)]))
     try:
         yield
     finally:
@@ -136,12 +137,18 @@ async def _nothing(_app: FastAPI) -> AsyncIterator[None]:
 
 
 async def check_server(read: Read) -> None:
-    """What we rely on was built and tested against one major version."""
+    """Raises CannotRun for another major version."""
     if (major := await read.fetchval(SERVER_VERSION)) != POSTGRES_MAJOR:
         raise CannotRun(
             f"PostgreSQL {major} answers, Tongcun needs {POSTGRES_MAJOR}: dump what it holds, restore it into a server of that version, "
             "and give its address"
         )
+
+
+async def check_database(database: Database) -> None:
+    """The same, of a database that may hold nothing yet."""
+    async with database.read() as read:
+        await check_server(read)
 
 
 async def check_schema(database: Database, service: str) -> None:

@@ -38,15 +38,9 @@ async def load_divisions(database: Database) -> None:
 
 async def install(dsn: str) -> None:
     """`dsn`: the owner's. A mistake changes nothing."""
-    await process.first(dsn, check)
+    await process.first(dsn, process.check_database)
     await asyncio.to_thread(migrations.upgrade, "registry", dsn)
     await set_up(dsn)
-
-
-async def check(database: Database) -> None:
-    """Raises CannotRun for another server than ours."""
-    async with database.read() as read:
-        await process.check_server(read)
 
 
 async def main() -> None:
