@@ -6,12 +6,16 @@ person is ever logged.
 
 import json
 import logging
+import os
 import sys
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.responses import Response
+
+SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"  # names the directory in which several processes keep theirs; the library's own variable
 
 HTTP_REQUESTS = Counter("tongcun_http_requests_total", "Requests by route template and status", ["method", "route", "status"])
 HTTP_SECONDS = Histogram("tongcun_http_request_seconds", "Seconds from request to answer", ["route"])
@@ -57,5 +61,9 @@ class _JsonLines(logging.Formatter):
 
 
 def exposition() -> Response:
-    """`GET /metrics`."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    """`GET /metrics`: of all processes that serve together, whichever is asked."""
+    registry = REGISTRY
+    if directory := os.environ.get(SHARED_METRICS):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, directory)  # type: ignore[no-untyped-call]
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -13,7 +13,7 @@ from services.ingest.routes import feeds as feed_routes
 from services.ingest.routes import log, pushes, receipts
 from services.ingest.service import Ingest
 from services.ingest.settings import Settings
-from shared import process
+from shared import process, spread
 from shared.auth import Verifier
 from shared.db import Database
 from shared.http import create_app
@@ -39,6 +39,7 @@ def build(settings: Settings) -> FastAPI:
         await check_start(database, settings)
         app.state.service = service = Ingest(database, reader, keyring, settings)
         await service.start()
+        spread.end_with_parent()
         _calm_collector()
         yield
         await service.close()
@@ -68,12 +69,21 @@ def _calm_collector() -> None:
     gc.set_threshold(100_000, 20, 20)
 
 
-async def main() -> None:
+def application() -> FastAPI:
+    """The API of one process."""
     settings = load(Settings)
     configure("ingest-api", settings.log_level)
-    app = build(settings)
+    return build(settings)
+
+
+async def main() -> None:
+    settings = load(Settings)
+    app = application()
     await process.first(settings.database_url, lambda database: check_start(database, settings))
-    await process.serve(app, settings)
+    if settings.processes > 1:
+        spread.serve(f"{application.__module__}:application", settings, settings.processes)
+    else:
+        await process.serve(app, settings)
 
 
 async def check_start(database: Database, settings: Settings) -> None:

@@ -44,7 +44,7 @@ async def _accept(var: Path) -> list[Figure]:
         await install(dsns.owner, PARTITIONS)
         directory = var / "bench"
         directory.mkdir()
-        return await ingest_accept.run(directory, dsns, partitions=PARTITIONS)
+        return await ingest_accept.run(directory, dsns, runtime.installation.superuser_dsn(), partitions=PARTITIONS)
 
 
 async def _demo(var: Path) -> list[Figure]:

@@ -162,6 +162,10 @@ def _item(push: RawPush, index: int, event: Event, suspicious: bool) -> Item:
         _refuse_control(event)
     if not _is_waybill(event.waybill_no):
         raise Flaw("field.invalid", "waybill_no")
+    if event.origin is not None and not _is_division(event.origin):
+        raise Flaw("field.invalid", "origin")
+    if event.destination is not None and not _is_division(event.destination):
+        raise Flaw("field.invalid", "destination")
     _refuse_personal(event)
     raw = event.raw_action or event.action
     scanned_at, scanned_text = _instant(event.scanned_at, push.latest)
@@ -177,12 +181,12 @@ def _item(push: RawPush, index: int, event: Event, suspicious: bool) -> Item:
         event.action,
         CANONICAL,
         (event.event_ref,) if event.event_ref else (raw, event.scanned_at, event.site_code, event.site_name),
-        _division(event.origin, "origin"),
-        _division(event.destination, "destination"),
+        event.origin,
+        event.destination,
         event.goods,
         event.order_no,
         event.weight_g,
-        _retracts(event),
+        _retracts(event.retracts) if event.retracts else None,
         event.action,
     )
 
@@ -191,12 +195,6 @@ _is_waybill = re.compile(WAYBILL).match
 _is_division = re.compile(DIVISION).match
 _is_plain = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\+08:00\Z").match  # as the log writes it
 _is_rfc3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})\Z").match
-
-
-def _division(code: str | None, name: str) -> str | None:
-    if code and not _is_division(code):
-        raise Flaw("field.invalid", name)
-    return code
 
 
 def _instant(text: str, latest: datetime) -> tuple[datetime, str]:
@@ -216,12 +214,10 @@ def _instant(text: str, latest: datetime) -> tuple[datetime, str]:
     return at, text
 
 
-def _retracts(event: Event) -> Retracts | None:
-    if event.retracts is None:
-        return None
-    if (event.retracts.event_id is None) == (event.retracts.previous_action is None):
+def _retracts(told: Retraction) -> Retracts:
+    if (told.event_id is None) == (told.previous_action is None):
         raise Flaw("retracts.exactly_one", "retracts")
-    return Retracts(event.retracts.event_id, event.retracts.previous_action)
+    return Retracts(told.event_id, told.previous_action)
 
 
 def _refuse_personal(event: Event) -> None:
