@@ -1,0 +1,103 @@
+"""The summary: the example of api.md §4 held against the running API, and every answer given again as it was known then."""
+
+import json
+from typing import Any
+
+import httpx
+from pydantic import BaseModel
+
+from services.subsidy import schemas
+from tests.contract.subsidy_api import JULY, get, problem
+from tests.integration.subsidy_books import Books, alias, at, filing, scan, station
+
+pytest_plugins = ("tests.integration.subsidy_fixtures",)
+
+# The totals of the example, as api.md prints them.
+SUMMARY_TOTALS = json.loads("""{"parcels": 1240, "payable": 1102, "pending": 31, "held": 6, "refused": 101, "accrued_fen": 52896,
+    "held_fen": 288, "approved_fen": 0, "paid_fen": 0, "clawed_back_fen": 0}""")
+
+
+async def test_a_summary_reads_like_the_example(books: Books, client: httpx.AsyncClient) -> None:
+    await books.send(scan("W1"), scan("W2"), scan("W3", site="陌生地方"), scan("W4"), scan("W4", "returned", at(15), None))
+    body = await get(client, "/v1/summary", schemas.Summary, group_by="township,direction", **JULY)
+    assert set(body["totals"]) == set(SUMMARY_TOTALS)
+    assert body["totals"] == SUMMARY_TOTALS | {
+        "parcels": 4,
+        "payable": 2,
+        "pending": 1,
+        "held": 0,
+        "refused": 1,
+        "accrued_fen": 72,
+        "held_fen": 0,
+    }
+    mapped, unmapped = body["items"]
+    assert mapped["key"] == {"township_code": "140827100000", "direction": "downlink"}
+    assert mapped["label"] == {"zh": "新城镇", "en": "Xincheng"}
+    assert unmapped["key"]["township_code"] is None
+    assert body["ceilings"] == [{"policy_version": "yuanqu-2023.1", "limit_fen_per_parcel": 50, "headroom_fen": 28, "enforced": "at_close"}]
+    assert body["rates_status"] == "sample"
+    assert (await get(client, "/v1/summary", schemas.Summary, brand="yto", **JULY))["ceilings"] == body["ceilings"]
+
+
+async def test_the_posted_basis_counts_where_the_money_is(books: Books, client: httpx.AsyncClient) -> None:
+    await books.send(scan("W1"), scan("W2"), scan("W3", site="陌生地方"))
+    await books.send(scan("W2", "returned", at(15), None))
+    body = await get(
+        client, "/v1/summary", schemas.Summary, date_basis="posted", group_by="month", **{"from": "2024-01-01", "to": "2030-01-01"}
+    )
+    zero = {"pending": 0, "held": 0, "refused": 0, "held_fen": 0}
+    assert body["totals"] == SUMMARY_TOTALS | zero | {"parcels": 1, "payable": 1, "accrued_fen": 36}
+    assert [item["accrued_fen"] for item in body["items"]] == [36]
+
+
+async def test_pages_of_a_summary_keep_their_revision(books: Books, client: httpx.AsyncClient) -> None:
+    await books.send(*(scan(f"W{d}", scanned_at=at(d)) for d in range(1, 8)))
+    seen, cursor = [], None
+    for n in range(10):
+        params = JULY | {"group_by": "day", "limit": "3"} | ({"cursor": cursor} if cursor else {})
+        body = await get(client, "/v1/summary", schemas.Summary, **params)
+        seen += [item["key"]["day"] for item in body["items"]]
+        assert body["totals"]["parcels"] == 7
+        await books.send(scan(f"LATE{n}", scanned_at=at(1, 1)))
+        if (cursor := body["next_cursor"]) is None:
+            break
+    assert seen == [f"2023-07-0{d}" for d in range(1, 8)]
+
+
+async def test_known_at_gives_again_what_was_answered_then(books: Books, client: httpx.AsyncClient) -> None:
+    posted = {"from": "2024-01-01", "to": "2030-01-01", "date_basis": "posted", "group_by": "station,brand"}
+    asked: list[tuple[str, type[BaseModel], dict[str, str]]] = [
+        ("/v1/summary", schemas.Summary, JULY | {"group_by": "day,station,outcome"}),
+        ("/v1/summary", schemas.Summary, posted),
+        ("/v1/parcels/zto/W1", schemas.Parcel, {}),
+        ("/v1/parcels/zto/W1/explain", schemas.Explanation, {}),
+        ("/v1/parcels/zto/W1/evidence", schemas.Evidence, {}),
+    ]
+    answers: list[tuple[str, type[BaseModel], dict[str, str], dict[str, Any]]] = []
+
+    async def ask() -> None:
+        for path, shape, params in asked:
+            answers.append((path, shape, params, await get(client, path, shape, **params)))
+
+    await books.send(scan(), scan("W2", site="陌生地方"))
+    await ask()
+    await books.send(scan("W1", "station_pickup", at(15)), scan("W3", "signed", at(16)))
+    await ask()
+    await books.change(station(filings=[filing(at(1))], aliases=[alias("上王村便民服务点"), alias("陌生地方")], version=2), drain=False)
+    await ask()
+    await books.drain()
+    await ask()
+    await books.send(scan("W1", "returned", at(20), None), scan("W3", "transferred", at(16), None))
+    await ask()
+    await books.send(scan("W9"))
+    for path, shape, params, then in answers:
+        again = await get(client, path, shape, known_at=then["as_of"]["known_at"], **params)
+        assert again | {"as_of": None} == then | {"as_of": None}
+        assert again["as_of"] | {"watermark": None} == then["as_of"] | {"watermark": None}
+
+
+async def test_before_anything_was_known_there_is_nothing(books: Books, client: httpx.AsyncClient) -> None:
+    await books.send(scan())
+    body = await get(client, "/v1/summary", schemas.Summary, known_at="2001-01-01T00:00:00+08:00", **JULY)
+    assert (body["totals"]["parcels"], body["as_of"]["revision"], body["as_of"]["known_at"]) == (0, 0, None)
+    await problem(client, "/v1/parcels/zto/W1", 404, known_at="2001-01-01T00:00:00+08:00")
