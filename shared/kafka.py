@@ -28,14 +28,17 @@ PRODUCER: dict[str, Any] = {
     "max_batch_size": MAX_BATCH_BYTES,
     "linger_ms": 0,
 }
+SESSION_S = 6  # a member of a group that is silent for longer has lost its partitions; Kafka's brokers take no less
 CONSUMER: dict[str, Any] = {
-    "group_id": None,
     "enable_auto_commit": False,
     "auto_offset_reset": "earliest",
     "metadata_max_age_ms": 5_000,
     "request_timeout_ms": 10_000,
     "fetch_max_wait_ms": 100,  # a partition that missed the pending fetch waits at most this long
     "max_partition_fetch_bytes": 4 << 20,  # one transaction's worth; memory: partitions × twice this
+    "session_timeout_ms": SESSION_S * 1000,
+    "heartbeat_interval_ms": 1_000,  # how soon the others notice that somebody came or went
+    "max_poll_interval_ms": 10**12,  # a worker that has no partition polls nothing, and must stay; our own watchdog sees who hangs
 }
 
 
@@ -80,9 +83,9 @@ def producer(bootstrap: str) -> contextlib.AbstractAsyncContextManager[AIOKafkaP
     return started(AIOKafkaProducer(bootstrap_servers=bootstrap, **PRODUCER))
 
 
-def consumer(bootstrap: str) -> contextlib.AbstractAsyncContextManager[AIOKafkaConsumer]:
-    """One that is assigned its partitions; the offsets stand in PostgreSQL, not in a group."""
-    return started(AIOKafkaConsumer(bootstrap_servers=bootstrap, **CONSUMER))
+def consumer(bootstrap: str, group: str) -> contextlib.AbstractAsyncContextManager[AIOKafkaConsumer]:
+    """It may subscribe or be assigned its partitions; either way the truth stands in PostgreSQL, and the group's offsets only mirror it."""
+    return started(AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, **CONSUMER))
 
 
 def _admin(bootstrap: str) -> AIOKafkaAdminClient:

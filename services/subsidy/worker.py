@@ -1,4 +1,4 @@
-"""`python -m services.subsidy.worker`: follows the scans log, and on the owner of its partition 0 the registry log; until a signal."""
+"""`python -m services.subsidy.worker`: follows the scans log and the registry log, alone or with others like it; until a signal."""
 
 import asyncio
 import gc
@@ -17,33 +17,32 @@ from shared.log import Consumer, Reporter, check_reader, http_reporter
 from shared.settings import load
 
 CONSUMER = "subsidy"  # our name in the writers' tables
-POOL = 10  # two transactions at once per consumer, their watchers, and the reports
+POOL = 12  # two transactions at once per consumer, their watchers, the reports and the mirrors
 
 
-def consumers(database: Database, bootstrap: str, scans: Reporter, registry: Reporter, partitions: list[int]) -> list[Consumer]:
-    """The scans consumer; on the owner of partition 0 also the registry's."""
-    books = ScanBatches(database)
+def consumers(database: Database, bootstrap: str, scans: Reporter, registry: Reporter, partitions: list[int] | None) -> list[Consumer]:
+    """The scans consumer, and the registry's: all workers share both logs by Kafka's consumer groups, unless `partitions` of the scans log
+    are given; then the owner of partition 0 follows the registry, too."""
+    books, changes = ScanBatches(database), RegistryBatches(database)
     found = [
         Consumer(
-            database, bootstrap, SCANS_TOPIC, books.apply, scans,
+            database, bootstrap, SCANS_TOPIC, books.apply, scans, group=group_of(SCANS_TOPIC),
             partitions=partitions, before=books.before, has_work=books.has_work, decode=read_value,
         )
     ]  # fmt: skip
-    if 0 in partitions:
-        changes = RegistryBatches(database)
+    if partitions is None or 0 in partitions:
         found.append(
             Consumer(
-                database,
-                bootstrap,
-                REGISTRY_TOPIC,
-                changes.apply,
-                registry,
-                partitions=[0],
-                before=changes.before,
-                decode=read_change,
+                database, bootstrap, REGISTRY_TOPIC, changes.apply, registry, group=group_of(REGISTRY_TOPIC),
+                partitions=None if partitions is None else [0], before=changes.before, decode=read_change,
             )
-        )
+        )  # fmt: skip
     return found
+
+
+def group_of(topic: str) -> str:
+    """Begins like the topic, so that one prefix in Kafka's access rules covers both."""
+    return f"{topic}.{CONSUMER}"
 
 
 def without_cycles() -> None:

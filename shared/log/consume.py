@@ -17,10 +17,11 @@ from shared import failpoints, kafka
 from shared.db import Database, Write
 from shared.log import metrics
 from shared.log.chain import select
-from shared.log.errors import Diverged, Overtaken
+from shared.log.errors import Diverged, NotStored, Overtaken
 from shared.log.follow import Follower
 from shared.log.report import Reporter
-from shared.log.running import guarded, pause, supervise
+from shared.log.running import again, guarded, pause, supervise
+from shared.log.turns import OFFSETS, Turn, Turns, listen, mirror, tell
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +33,6 @@ PATIENCE_S = 3.0  # how long a position may be missing before we ask for it; dou
 MAX_PATIENCE_S = 60.0
 
 WHERE = "select next_position, chain, kafka_offset, version from consumed where topic = $1 and partition = $2"
-COUNT = "select count(*) from consumed where topic = $1"
 # The compare-and-set: no row means that somebody else is further.
 TAKE = """
 update consumed set next_position = $4, chain = $5, kafka_offset = $6, version = version + 1
@@ -119,7 +119,7 @@ class Fetched:
 
 
 class Consumer:
-    """The reader of the given partitions of one topic."""
+    """A reader of one topic: of the partitions that it is given, or that Kafka's consumer group gives it."""
 
     def __init__(
         self,
@@ -129,16 +129,21 @@ class Consumer:
         apply: Apply,
         report: Reporter,
         *,
-        partitions: Sequence[int],
+        group: str,
+        partitions: Sequence[int] | None,
         before: Before | None = None,
         has_work: HasWork | None = None,
         decode: Decode | None = None,
     ) -> None:
-        """`before` runs first in each transaction, before anything is compared; `decode` must answer for every value, for one that it
-        cannot read with something that `apply` puts into quarantine. The pool needs AT_ONCE + 2 connections."""
+        """Without `partitions` all consumers of Kafka's `group` share them; with `partitions` it only mirrors how far we are.
+
+        `before` runs first in each transaction, before anything is compared; `decode` must answer for every value, for one that it cannot
+        read with something that `apply` puts into quarantine. The pool needs AT_ONCE + 3 connections.
+        """
         self._database, self._bootstrap, self._topic = database, bootstrap, topic
         self._apply, self._before, self._has_work, self._decode = apply, before, has_work, decode
-        self._partitions = tuple(partitions)
+        self._group = group
+        self._partitions = None if partitions is None else tuple(partitions)
         self._follower = Follower(database, bootstrap, topic, report, self._partitions)
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._delivered_at = 0.0  # when Kafka last brought anything, of any partition
@@ -164,45 +169,67 @@ class Consumer:
         )
 
     async def _session(self, stop: asyncio.Event) -> None:
-        await kafka.ensure_topic(self._bootstrap, self._topic, await self._database.pool.fetchval(COUNT, self._topic))
-        async with kafka.consumer(self._bootstrap) as client, asyncio.TaskGroup() as tasks:
-            self._follower.forget_diverged()
-            tps = [TopicPartition(self._topic, p) for p in self._partitions]
-            client.assign(tps)
-            for tp in tps:
-                tasks.create_task(guarded(self._partition, client, tp, stop))
+        offsets = {row["partition"]: row["kafka_offset"] for row in await self._database.pool.fetch(OFFSETS, self._topic)}
+        await kafka.ensure_topic(self._bootstrap, self._topic, len(offsets))
+        turns = Turns(self._topic, offsets)
+        async with kafka.consumer(self._bootstrap, self._group) as client, asyncio.TaskGroup() as tasks:
+            tasks.create_task(turns.end_with(stop))
             tasks.create_task(self._follower.until_renewed(stop))
+            tasks.create_task(mirror(self._database, client, self._topic, turns, stop))
+            listening = tasks.create_task(guarded(listen, client, self._topic, turns))
+            if self._partitions is None:
+                turns.shared(client)
+            else:
+                turns.fixed(client, self._partitions)
+            while turn := await turns.next():
+                await self._turn(client, turn)
+                if stop.is_set():  # the last word; after a rebalance it would not be ours to say
+                    await tell(self._database, client, self._topic, turn)
+            listening.cancel()
 
-    async def _partition(self, client: AIOKafkaConsumer, tp: TopicPartition, stop: asyncio.Event) -> None:
-        while not stop.is_set():
+    async def _turn(self, client: AIOKafkaConsumer, turn: Turn) -> None:
+        """Whoever has the partitions next may begin before we have ended: the compare-and-set is between us."""
+        with self._follower.following(turn.partitions):
+            async with asyncio.TaskGroup() as tasks:
+                for tp in turn.tps:
+                    tasks.create_task(guarded(self._partition, client, tp, turn.over))
+                await turn.over.wait()
+
+    async def _partition(self, client: AIOKafkaConsumer, tp: TopicPartition, over: asyncio.Event) -> None:
+        while not over.is_set():
             place = await self._where(tp)
             if place is None:  # the first report has not brought the log's origin yet
-                await pause(stop, POLL_S)
+                await pause(over, POLL_S)
                 continue
+            if over.is_set():  # then the client may not have the partition any more
+                return
             client.seek(tp, place.offset)
             try:
-                await self._take(client, tp, place, stop)
+                await self._take(client, tp, place, over)
             except Overtaken:
                 metrics.OVERTAKEN.labels(self._topic, "consumer").inc()
                 log.info("consumer.overtaken", topic=tp.topic, partition=tp.partition)
+            except NotStored as fault:
+                await again(f"take {tp.topic}", fault.__cause__ or fault, over)
             except Diverged as parted:
                 self._follower.set_diverged(tp.partition, str(parted))
                 return
 
     async def _where(self, tp: TopicPartition) -> Place | None:
         row = await self._database.pool.fetchrow(WHERE, *tp)
-        if row is None:
-            raise LookupError(f"{tp.topic}/{tp.partition} is not in `consumed`: run the migration, or give the partitions that exist")
-        return Place(row["next_position"], row["chain"], row["kafka_offset"], row["version"]) if row["chain"] else None
+        return Place(row["next_position"], row["chain"], row["kafka_offset"], row["version"]) if row and row["chain"] else None
 
-    async def _take(self, client: AIOKafkaConsumer, tp: TopicPartition, place: Place, stop: asyncio.Event) -> None:
-        """Store batch after batch, fetching and decoding the next one meanwhile. Ends by the stop or with an exception."""
+    async def _take(self, client: AIOKafkaConsumer, tp: TopicPartition, place: Place, over: asyncio.Event) -> None:
+        """Store batch after batch, fetching and decoding the next one meanwhile. Ends with the turn or with an exception."""
         patience = Patience(time.monotonic())
         fetching = asyncio.create_task(guarded(self._fetch, client, tp, place, patience))
+        ending = asyncio.create_task(over.wait())
         busy = False
         try:
-            while not stop.is_set():
-                await asyncio.wait({fetching}, timeout=0 if busy else None)
+            while True:
+                await asyncio.wait({fetching, ending}, timeout=0 if busy else None, return_when=asyncio.FIRST_COMPLETED)
+                if over.is_set():  # whatever was fetched since may be of another turn
+                    return
                 busy = False
                 fetched = None
                 if fetching.done():
@@ -217,7 +244,8 @@ class Consumer:
                     place = await self._move_hint(tp, place, fetched.place)
         finally:
             fetching.cancel()
-            await asyncio.gather(fetching, return_exceptions=True)
+            ending.cancel()
+            await asyncio.gather(fetching, ending, return_exceptions=True)
 
     async def _fetch(self, client: AIOKafkaConsumer, tp: TopicPartition, place: Place, patience: Patience) -> Fetched:
         """What comes after `place`, decoded."""
@@ -260,20 +288,30 @@ class Consumer:
         return offset
 
     async def _store(self, tp: TopicPartition, place: Place, after: Place, records: Sequence[Record]) -> Place:
-        """The effects and the new place in one transaction -> the place with its new version. Raises Overtaken."""
-        async with self._slots, self._database.write() as tx:
-            async with self._database.unblocked(tx):
-                if self._before:
-                    await self._before(tx, tp.partition)
-                version = await tx.fetchval(TAKE, *tp, place.version, after.next_position, after.chain, after.offset)
-            failpoints.hit("worker.after_cas")
-            if version is None:
-                raise Overtaken
-            await self._apply(tx, Batch(tp.partition, version, after.next_position, records))
-            failpoints.hit("worker.before_commit")
+        """One transaction -> the place with its new version. Raises Overtaken, Diverged, NotStored."""
+        try:
+            async with self._slots, self._database.write() as tx:
+                version = await self._write(tx, tp, place, after, records)
+        except (Overtaken, Diverged):
+            raise
+        except Exception as fault:
+            raise NotStored from fault
         failpoints.hit("worker.after_commit")
         metrics.TAKEN.labels(self._topic).inc(len(records))
         return Place(after.next_position, after.chain, after.offset, version)
+
+    async def _write(self, tx: Write, tp: TopicPartition, place: Place, after: Place, records: Sequence[Record]) -> int:
+        """The new place, and the effects -> the new version."""
+        async with self._database.unblocked(tx):
+            if self._before:
+                await self._before(tx, tp.partition)
+            version: int | None = await tx.fetchval(TAKE, *tp, place.version, after.next_position, after.chain, after.offset)
+        failpoints.hit("worker.after_cas")
+        if version is None:
+            raise Overtaken
+        await self._apply(tx, Batch(tp.partition, version, after.next_position, records))
+        failpoints.hit("worker.before_commit")
+        return version
 
     async def _move_hint(self, tp: TopicPartition, place: Place, after: Place) -> Place:
         async with self._database.write() as tx, self._database.unblocked(tx):

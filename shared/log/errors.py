@@ -27,3 +27,7 @@ class Stalled(Exception):
 
 class Overtaken(Exception):
     """Somebody else has written this partition since we looked: nothing of ours was written; look again."""
+
+
+class NotStored(Exception):
+    """A batch was not written, for the reason that is its cause. Its partition begins anew; the others, and the group, notice nothing."""

@@ -1,8 +1,9 @@
 """Follow: tell the writer each second where we are, keep the watermark and the lag, and notice when nothing moves."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import asyncpg
@@ -62,9 +63,10 @@ class Watermark:
 class Follower:
     """What one consumer knows from its writer, and the watchdog over its Kafka client."""
 
-    def __init__(self, database: Database, bootstrap: str, topic: str, report: Reporter, partitions: Sequence[int]) -> None:
+    def __init__(self, database: Database, bootstrap: str, topic: str, report: Reporter, partitions: Sequence[int] | None) -> None:
+        """Without `partitions` a consumer group gives them, and while it gives none, whether all of them move is everybody's business."""
         self._database, self._bootstrap, self._topic, self._report = database, bootstrap, topic, report
-        self._ours = frozenset(partitions)
+        self._ours = self._before_turn = None if partitions is None else frozenset(partitions)
         self._watermark = Watermark()
         self._moved: dict[int, tuple[object, float]] = {}  # partition: (where it was, since when)
         self._renewed_at = time.monotonic()
@@ -109,7 +111,9 @@ class Follower:
         for place in places:
             partition, here = place["partition"], (place["next_position"], place["kafka_offset"], place["version"])
             idle = self.published.get(partition, 0) <= place["next_position"]
-            if partition in self._ours and (idle or partition in self.diverged or self._moved.get(partition, (None,))[0] != here):
+            if self._ours is not None and partition not in self._ours:
+                self._moved.pop(partition, None)
+            elif idle or partition in self.diverged or self._moved.get(partition, (None,))[0] != here:
                 self._moved[partition] = here, now
         still_s = max((now - since for _, since in self._moved.values()), default=0)
         if still_s and not await kafka.answers(self._bootstrap):  # then nobody can have anything, and no patience ends
@@ -130,11 +134,17 @@ class Follower:
                 raise TimeoutError(f"the Kafka client brought nothing of {self._topic} for {RENEW_S} s: it is made anew")
             await pause(stop, EVERY_S)
 
-    def forget_diverged(self) -> None:
-        """A new client looks at every partition again."""
+    @contextlib.contextmanager
+    def following(self, partitions: frozenset[int]) -> Iterator[None]:
+        """During a turn; it looks at every partition anew."""
         for partition in self.diverged:
             metrics.DIVERGED.labels(self._topic, partition).set(0)
         self.diverged.clear()
+        self._ours = partitions
+        try:
+            yield
+        finally:
+            self._ours = self._before_turn
 
     def set_diverged(self, partition: int, why: str) -> None:
         log.error("consumer.diverged", topic=self._topic, partition=partition, why=why, what="stands until the log has been repaired")

@@ -53,10 +53,16 @@ async def _forever(name: str, session: Callable[[], Awaitable[None]], stop: asyn
         except Stalled:
             raise
         except Exception as fault:  # whatever it was, nothing that counts stood in memory
-            RESTARTS.labels(name).inc()
-            log.warning("log.restarts", task=name, faults=_reasons(fault))
-        if not stop.is_set():
+            await again(name, fault, stop)
+        else:
             await pause(stop, RESTART_S)
+
+
+async def again(name: str, fault: BaseException, stop: asyncio.Event) -> None:
+    """Say why something begins anew, and wait a little."""
+    RESTARTS.labels(name).inc()
+    log.warning("log.restarts", task=name, faults=_reasons(fault))
+    await pause(stop, RESTART_S)
 
 
 def _reasons(fault: BaseException) -> list[str]:

@@ -69,6 +69,8 @@ def wait_for_port(port: int, within_s: float = 20) -> None:
     raise TimeoutError(f"nothing listens on port {port}")
 
 
+# A test, or a module of them, with `log` once for each way in which a consumer gets its partitions.
+EITHER_WAY = pytest.mark.parametrize("log", ["fixed", "shared"], indirect=True)
 FIGURES: list[str] = []  # what the tests have measured; printed at the end of the run (tests/faults/conftest.py)
 
 
@@ -153,6 +155,11 @@ class Log:
     writer: Database
     reader: Database
     writer_owner: str  # DSN
+    shared: bool = False  # whether its consumers share the partitions in a group
+
+    @property
+    def group(self) -> str:
+        return f"{self.topic}.subsidy"
 
     async def append(self, values: Sequence[bytes], partition: int | None = None) -> list[int]:
         """One transaction; without a partition the values go round."""
@@ -189,8 +196,9 @@ class Log:
         return Relay(self.writer, self.broker.bootstrap, self.topic)
 
     def consumer(self, apply: Apply | None = None, **options: Any) -> Consumer:
-        """Of all partitions, with the report straight to the writer, unless the options say otherwise."""
-        settings: dict[str, Any] = {"report": self.report, "partitions": range(self.partitions), **options}
+        """Of all partitions, fixed or as its group shares them, with the report straight to the writer; the options may say otherwise."""
+        partitions = None if self.shared else range(self.partitions)
+        settings: dict[str, Any] = {"report": self.report, "group": self.group, "partitions": partitions, **options}
         return Consumer(self.reader, self.broker.bootstrap, self.topic, apply or record_effect, **settings)
 
     async def places(self) -> list[Position]:
@@ -283,12 +291,12 @@ async def databases(make_database: MakeDatabase) -> Databases:
 
 
 @contextlib.asynccontextmanager
-async def new_log(there: Databases, kafka: Broker, partitions: int = 2) -> AsyncIterator[Log]:
+async def new_log(there: Databases, kafka: Broker, partitions: int = 2, *, shared: bool = False) -> AsyncIterator[Log]:
     """An empty log on a topic of its own, with its reader; everything runs as the application roles."""
     await as_owner(there.ingest.owner, f"truncate {', '.join(WRITER_TABLES)}")
     await as_owner(there.subsidy.owner, "truncate consumed, watermark, effect")
     writer, reader = await Database(there.ingest.app).open(), await Database(there.subsidy.app).open()
-    log = Log(f"tongcun.test-{secrets.token_hex(4)}.v1", kafka, partitions, writer, reader, there.ingest.owner)
+    log = Log(f"tongcun.test-{secrets.token_hex(4)}.v1", kafka, partitions, writer, reader, there.ingest.owner, shared)
     try:
         async with writer.write() as tx:
             await create_partitions(tx, log.topic, partitions)

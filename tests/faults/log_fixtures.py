@@ -1,5 +1,5 @@
 """log_broker   a broker for each test: some bear it again
-log          an empty log of two partitions, with its reader
+log          an empty log of two partitions, with its reader; @EITHER_WAY runs a test twice: with fixed partitions, and in a group
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +22,6 @@ async def log_databases(make_database: MakeDatabase) -> Databases:
 
 
 @pytest.fixture
-async def log(log_databases: Databases, log_broker: Broker) -> AsyncIterator[Log]:
-    async with new_log(log_databases, log_broker, partitions=2) as one:
+async def log(request: pytest.FixtureRequest, log_databases: Databases, log_broker: Broker) -> AsyncIterator[Log]:
+    async with new_log(log_databases, log_broker, partitions=2, shared=getattr(request, "param", "fixed") == "shared") as one:
         yield one

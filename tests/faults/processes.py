@@ -31,6 +31,7 @@ class Process:
             "TONGCUN_TEST_BROKER": self._log.broker.bootstrap,
             "TONGCUN_TEST_TOPIC": self._log.topic,
             "TONGCUN_TEST_PARTITIONS": str(self._log.partitions),
+            "TONGCUN_TEST_SHARED": "1" if self._log.shared else "",
         }
         output = None if os.environ.get("TONGCUN_TEST_SHOW") else subprocess.DEVNULL
         argv = [sys.executable, "-m", "tests.faults.runner", self.role]

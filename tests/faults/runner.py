@@ -51,7 +51,8 @@ async def worker(stop: asyncio.Event) -> None:
         return await heard(writer, "subsidy", TOPIC, positions)
 
     apply = halting_effect if stops else record_effect
-    await Consumer(reader, BROKER, TOPIC, apply, report, partitions=range(PARTITIONS)).run(stop)
+    partitions = None if os.environ.get("TONGCUN_TEST_SHARED") else range(PARTITIONS)
+    await Consumer(reader, BROKER, TOPIC, apply, report, group=f"{TOPIC}.subsidy", partitions=partitions).run(stop)
 
 
 async def writer(stop: asyncio.Event) -> None:

@@ -16,11 +16,12 @@ from shared.log import (
     Stalled,
 )
 from shared.log.chain import HEADER, link
-from tests.faults.harness import Log, record_effect, running, until
+from tests.faults.harness import EITHER_WAY, Log, record_effect, running, until
 
 pytest_plugins = ("tests.faults.log_fixtures",)
 
 
+@EITHER_WAY
 class TestExactlyOnce:
     async def test_everything_arrives_once_in_order(self, log: Log) -> None:
         async with running(log.relay().run, log.consumer().run):
@@ -131,6 +132,7 @@ class TestHooks:
         assert [(b.batch_no, b.next_position, list(b.records)) for b in batches] == [(2, 0, []), (3, 0, []), (4, 0, [])]
 
 
+@EITHER_WAY
 class TestGaps:
     async def test_a_position_that_never_arrived_is_asked_for_and_comes_again(self, log: Log) -> None:
         """The relay believes that it has published what Kafka does not have: its head was deleted, or an acknowledged send was lost."""
