@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import sys
 import time
 import traceback
@@ -21,21 +20,18 @@ from deploy.client import Refused
 from deploy.demo import run as demo_run
 from deploy.demo.show import Show
 from deploy.embedded.installation import HOST, SERVICES, Installation
-from deploy.embedded.supervisor import CannotStart, Supervisor
+from deploy.embedded.supervisor import CannotStart
 from deploy.platform import PARTITIONS, PORT_BASE, ROOT, Access, Elsewhere, platform, readiness, until_signal
+from deploy.wipe import wipe
 from services.ingest.brands import FORMATS, NATIVE
 from services.subsidy.settings import parse_partitions
 from shared.auth import CLAIMS, ROLES, TENANT_ROLES, lacks_tenant
 from shared.keyring import KeyringError
+from shared.settings import SettingsError, refuse_unknown
 
 T = TypeVar("T")
 FAILED, MISUSED, UNKNOWN, INTERRUPTED = 1, 2, 70, 130  # exit codes
 MAX_TOKEN_DAYS = 366
-# What an installation and the demo put into their directory. Nothing else is ever removed: TONGCUN_VAR may be somebody's home.
-OURS = (
-    "run", "log", "secrets", "postgres", "cluster-id", "ports.json", "jwks.json", "installed", "settled.json", "statement.csv",
-    "bench.json", "lock",
-)  # fmt: skip
 
 
 class Stopped(Exception):
@@ -117,7 +113,7 @@ async def emptied_for_demo(var: Path) -> bool:
         return False
     if (var / "lock").exists():
         say(f"{var} 中的演示未完成、不一致或版本较旧，清空后重做 · holds a demo unfinished, in disagreement or older: removed, begun anew")
-    await wipe(var)
+    await wipe(var, say)
     return True
 
 
@@ -136,7 +132,7 @@ def demo(
 
 async def _demo(var: Path, json_path: Path | None, keep: bool) -> int:
     began, show = time.monotonic(), Show()
-    await wipe(var)
+    await wipe(var, say)
     show.line(demo_run.INTRODUCTION)
     show.line()
     show.step("正在启动 PostgreSQL、消息代理、三个接口与三个工作进程", "starting PostgreSQL, broker, three APIs, three workers")
@@ -170,22 +166,6 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
     raise Stopped
 
 
-async def wipe(var: Path) -> None:
-    """Remove an installation that is not running: what it left behind is ended first. Never anything that is none."""
-    if not var.exists() or not any(var.iterdir()):
-        return
-    installation = Installation(var)
-    if not (var / "lock").exists():
-        raise CannotStart(f"{var} is no installation of ours: nothing removed / 不是本系统的数据目录,未删除")
-    with installation.locked():
-        await Supervisor(installation.run, say).sweep()
-        for name in OURS:
-            path = var / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # something that is not ours lies there: it stays
-        var.rmdir()
-
-
 @app.command()
 def reset(yes: Annotated[bool, typer.Option("--yes", help="不再询问 · do not ask")] = False) -> None:
     """删除全部数据，重新开始 · remove all data and begin anew"""
@@ -196,7 +176,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="不再询问 · do no
     if not yes and not typer.confirm(f"删除 {var} 中的全部数据（证据、账、密钥），不可恢复？· Remove all data, for good?"):
         raise typer.Exit(FAILED)
     for directory in installed:
-        asyncio.run(wipe(directory))
+        asyncio.run(wipe(directory, say))
     return say(f"已删除 · removed {var}")
 
 
@@ -378,13 +358,14 @@ def _check_partitions(text: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """-> the exit code."""
     try:
+        refuse_unknown(os.environ)
         code = app(args=arguments, prog_name="tongcun", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except (Stopped, KeyboardInterrupt, typer.Abort):
         return _fail("已中断 · interrupted", INTERRUPTED)
     except typer.TyperException as error:  # an unknown verb, a missing option
         return _fail(" ".join(getattr(error, "format_message", error.__str__)().split()), MISUSED)
-    except Misused as error:
+    except (Misused, SettingsError) as error:
         return _fail(str(error), MISUSED)
     except (CannotStart, Refused, KeyringError) as error:
         return _fail(str(error), FAILED)

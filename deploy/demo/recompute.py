@@ -33,19 +33,15 @@ from pathlib import Path
 if __package__:
     import httpx
 
-    from deploy.demo.rules import Json, Policy, Registry, Result, Scan, judge, scan_of, shanghai_day
+    from deploy.demo.rules import Json, Policy, Registry, Result, Scan, content_of, judge, partition_of, scan_of, shanghai_day
 else:  # carried away, beside rules.py
     try:
         import httpx
-        from rules import Json, Policy, Registry, Result, Scan, judge, scan_of, shanghai_day  # type: ignore[import-not-found, no-redef]
+        from rules import Json, Policy, Registry, Result, Scan, content_of, judge, partition_of, scan_of, shanghai_day  # type: ignore[import-not-found, no-redef]
     except ModuleNotFoundError as missing:
         sys.exit(f"缺少 {missing.name} · it is missing: keep rules.py beside this file, and pip install httpx common-expression-language")
 
 PAGE = 1000
-FACTS = [
-    "brand", "waybill_no", "raw_action", "scanned_at", "site_namespace", "site_code", "site_name",
-    "origin", "destination", "goods", "order_no", "weight_g",
-]  # fmt: skip
 CELL = ["parcels", "payable", "pending", "held", "refused", "accrued_fen", "held_fen"]
 BY_DAY, BY_PLACE = ("day", "station_id", "brand"), ("township_code", "station_id", "direction")  # keys of the totals that are compared
 DECIDES = {  # what of a policy decides: compared between the county's file and what the platform answers
@@ -70,18 +66,6 @@ class Partition:
 
     values: list[str]
     chain: str
-
-
-def content_of(value: Json) -> str:
-    """SHA-256 of the scan facts as sent: an RFC 8785 array; the sender's own action only where it sent one (mapping version 0)."""
-    retracts = value.get("retracts") or {}
-    facts = [value[name] for name in FACTS]
-    facts += [retracts.get("event_id"), retracts.get("previous_action"), None if value["mapping_version"] else value["action"]]
-    return sha256(json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
-
-
-def partition_of(brand: str, waybill_no: str, partitions: int) -> int:
-    return int.from_bytes(sha256(f"{brand}|{waybill_no}".encode()).digest()[:4], "big") % partitions
 
 
 def get(client: httpx.Client, url: str, **params: str | int) -> Json:

@@ -5,11 +5,13 @@ CEL evaluator. It reads the logs' values and the policy as the REST contract sho
 where it and the services disagree, one of them misreads them.
 """
 
+import json
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
+from hashlib import sha256
 from itertools import islice, product
 from math import prod
 from typing import Any
@@ -19,6 +21,10 @@ import cel
 Json = dict[str, Any]
 Site = tuple[str, str, str]  # namespace, "code" or "name", normalised text
 
+FACTS = [
+    "brand", "waybill_no", "raw_action", "scanned_at", "site_namespace", "site_code", "site_name",
+    "origin", "destination", "goods", "order_no", "weight_g",
+]  # fmt: skip
 SHANGHAI = timezone(timedelta(hours=8))
 RECEIPTS = frozenset({"station_pickup", "signed", "signed_by_agent"})
 CLOSING = RECEIPTS | {"station_inbound", "returning", "returned", "refused"}
@@ -55,6 +61,18 @@ def site_of(namespace: str, code: str | None, name: str | None) -> Site | None:
     text = "".join(unicodedata.normalize("NFKC", code or name or "").split()).lower()
     plain = text[:-1] if len(text) > 1 and text[-1] in "店站点" else text
     return (namespace, "code" if code else "name", plain) if plain else None
+
+
+def content_of(value: Json) -> str:
+    """SHA-256 of the scan facts as sent (docs/design.md §4): an RFC 8785 array; the sender's own action only where mapping version is 0."""
+    retracts = value.get("retracts") or {}
+    facts = [value[name] for name in FACTS]
+    facts += [retracts.get("event_id"), retracts.get("previous_action"), None if value["mapping_version"] else value["action"]]
+    return sha256(json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+
+
+def partition_of(brand: str, waybill_no: str, partitions: int) -> int:
+    return int.from_bytes(sha256(f"{brand}|{waybill_no}".encode()).digest()[:4], "big") % partitions
 
 
 def scan_of(value: Json) -> Scan:

@@ -15,6 +15,7 @@ from deploy.demo.show import Show
 from deploy.embedded.installation import Installation
 from deploy.embedded.supervisor import CannotStart
 from deploy.platform import Access, make_keys
+from deploy.wipe import wipe
 
 
 @pytest.fixture
@@ -118,26 +119,35 @@ def test_a_lost_keyring_is_not_replaced(installed: Installation) -> None:
         make_keys(installed)
 
 
+def test_a_misspelt_variable_is_told_before_anything_is_done(
+    installed: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TONGCUN_VRA", str(installed.var))
+    assert cli.main(["reset", "--yes"]) == cli.MISUSED
+    assert "did you mean TONGCUN_VAR?" in capsys.readouterr().err
+    assert installed.secrets.exists()
+
+
 # Reset
 
 
 async def test_only_an_installation_is_removed(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(CannotStart, match="nothing removed"):
-        await cli.wipe(tmp_path)
+        await wipe(tmp_path, print)
     assert (tmp_path / "thesis.txt").exists()
 
 
 async def test_what_is_not_ours_stays(installed: Installation) -> None:
     (installed.var / "thesis.txt").write_text("mine")
     (installed.var / "lock").touch()
-    await cli.wipe(installed.var)
+    await wipe(installed.var, print)
     assert [p.name for p in installed.var.iterdir()] == ["thesis.txt"]
 
 
 async def test_a_running_installation_is_not_removed(installed: Installation) -> None:
     with installed.locked(), pytest.raises(CannotStart, match="in use"):
-        await cli.wipe(installed.var)
+        await wipe(installed.var, print)
     assert installed.var.exists()
 
 
