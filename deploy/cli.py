@@ -24,7 +24,7 @@ from deploy.embedded.supervisor import CannotStart
 from deploy.platform import PARTITIONS, PORT_BASE, ROOT, Access, Elsewhere, platform, readiness, until_signal
 from deploy.wipe import wipe
 from services.ingest.brands import FORMATS, NATIVE
-from services.subsidy.settings import parse_partitions
+from services.subsidy.settings import GROUP, parse_partitions
 from shared.auth import CLAIMS, ROLES, TENANT_ROLES, lacks_tenant
 from shared.keyring import KeyringError
 from shared.settings import SettingsError, refuse_unknown
@@ -85,7 +85,7 @@ def up(
         int, typer.Option(min=1024, max=65533, help="ingest 的端口，其后两个给 registry、subsidy · ingest's port")
     ] = PORT_BASE,
     partitions: Annotated[
-        str, typer.Option(help="本进程负责的扫描日志分区，如 0-3 · scan partitions of the worker")
+        str, typer.Option(help="本进程负责的扫描日志分区，如 0-3；group：由 Kafka 消费组分配 · the worker's, or as the group shares them")
     ] = f"0-{PARTITIONS - 1}",
 ) -> None:
     """启动整个平台，Ctrl-C 停止 · run the whole platform until Ctrl-C"""
@@ -346,7 +346,7 @@ def bench(context: typer.Context) -> None:
 
 def _check_partitions(text: str) -> None:
     try:
-        if parse_partitions(text)[-1] >= PARTITIONS:
+        if text != GROUP and parse_partitions(text)[-1] >= PARTITIONS:
             raise ValueError(f"there are {PARTITIONS} partitions, 0 to {PARTITIONS - 1} / 共 {PARTITIONS} 个分区")
     except ValueError as error:
         raise Misused(f"--partitions {text}: {error}") from None

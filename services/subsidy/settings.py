@@ -9,6 +9,7 @@ from shared import settings
 from shared.settings import HttpUrl, Is, ServiceSettings
 
 POLICIES = Path(__file__).parent / "policies"
+GROUP = "group"  # as partitions: those that Kafka's consumer group gives
 
 
 def parse_partitions(text: str) -> list[int]:
@@ -26,7 +27,8 @@ def parse_partitions(text: str) -> list[int]:
 
 
 def _readable(text: str) -> str:
-    parse_partitions(text)
+    if text != GROUP:
+        parse_partitions(text)
     return text
 
 
@@ -42,13 +44,15 @@ class WorkerSettings(ServiceSettings):
     service_token: Annotated[str, Is(secret=True)] = Field(
         description="token of the role `service` for the log report (`tongcun token --role service`)"
     )
-    scan_partitions: Annotated[str, Is("0-3 or 0,2,5"), AfterValidator(_readable)] | None = Field(
-        None, description="partitions of the scans log that this worker owns; all of them where none are given"
+    scan_partitions: Annotated[str, Is("group, 0-3 or 0,2,5"), AfterValidator(_readable)] = Field(
+        GROUP,
+        description="partitions of the scans log that are this worker's; `group`: all workers share them by Kafka's consumer group, and "
+        "whoever is killed is replaced by the others",
     )
 
     @model_validator(mode="after")
     def _within_the_log(self) -> Self:
-        if (last := self.owned[-1]) >= self.partitions:
+        if self.owned and (last := self.owned[-1]) >= self.partitions:
             raise ValueError(
                 f"TONGCUN_SCAN_PARTITIONS names partition {last}, TONGCUN_PARTITIONS says that there are {self.partitions}, 0 to "
                 f"{self.partitions - 1}: correct one of them"
@@ -56,8 +60,9 @@ class WorkerSettings(ServiceSettings):
         return self
 
     @property
-    def owned(self) -> list[int]:
-        return parse_partitions(self.scan_partitions) if self.scan_partitions else list(range(self.partitions))
+    def owned(self) -> list[int] | None:
+        """None: what the group gives."""
+        return None if self.scan_partitions == GROUP else parse_partitions(self.scan_partitions)
 
 
 class MigrateSettings(settings.MigrateSettings):

@@ -65,9 +65,10 @@ def test_a_process_passes_over_its_neighbours_settings() -> None:
     assert told.model_dump() == {"owner_database_url": "postgresql://o", "partitions": 8, "keyring": None}
 
 
-def test_a_worker_owns_what_it_is_given_or_everything() -> None:
+def test_a_worker_owns_what_it_is_given_or_shares_in_the_group() -> None:
     assert settings.read(WorkerSettings, WORKER | {"TONGCUN_SCAN_PARTITIONS": "0,2-3"}).owned == [0, 2, 3]
-    assert settings.read(WorkerSettings, WORKER | {"TONGCUN_PARTITIONS": "4"}).owned == [0, 1, 2, 3]
+    assert settings.read(WorkerSettings, WORKER | {"TONGCUN_SCAN_PARTITIONS": "group"}).owned is None
+    assert settings.read(WorkerSettings, WORKER).owned is None
 
 
 def test_no_start_and_exit_code_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
