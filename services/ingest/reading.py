@@ -1,20 +1,18 @@
 """What others may read of ingest: rows to answers."""
 
-from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
 import asyncpg
-import msgspec
 
 from services.ingest import repository, schemas
 from services.ingest.domain import receipts
 from services.ingest.domain.verdicts import VERDICTS
 from shared import log
 from shared.contracts.scan import TOPIC
-from shared.db import Database, Read
+from shared.db import Read
 from shared.http import AsOf, bad_cursor, check_range, decode_cursor, encode_cursor
-from shared.problems import Problem, invalid, not_found
+from shared.problems import invalid, not_found
 
 Tenant = tuple[str | None, str | None]  # (feed, brand): null, no limit
 
@@ -120,33 +118,3 @@ def _before(cursor: str | None) -> int | None:
     if not isinstance(before, int) or not 0 <= before < 2**63:
         raise bad_cursor()
     return before
-
-
-# the log
-async def log_page(read: Read, partition: int, from_position: int, limit: int) -> schemas.LogPage:
-    head = await log.head(read, TOPIC, partition)
-    if head is None:
-        raise not_found("该分区", "partition")
-    rows = await log.read_log(read, TOPIC, partition, from_position, limit)
-    items = [
-        schemas.LogEntry(position=row["position"], appended_at=row["appended_at"], value=row["value"].decode(), chain=row["chain"].hex())
-        for row in rows
-    ]
-    return schemas.LogPage(
-        items=items, next_position=items[-1].position + 1 if items else from_position, head=head.next_position, origin=head.origin.hex()
-    )
-
-
-def positions(body: bytes) -> list[log.Position]:
-    """A consumer's report. 422 for what is none."""
-    try:
-        return log.positions_from_json(body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as e:
-        raise Problem(422, "report.invalid", "消费位置报告有误。", f"This is no report of positions: {str(e)[:200]}") from None
-
-
-async def heard(database: Database, name: str, where: Sequence[log.Position]) -> log.Report:
-    try:
-        return await log.heard(database, name, TOPIC, where)
-    except log.PartitionMismatch as e:
-        raise Problem(409, "log.partitions", "分区数与安装时不一致。", str(e)) from None

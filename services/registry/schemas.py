@@ -188,11 +188,6 @@ class StandingQuery(OneQuery):
     known_revision: int | None = Field(None, ge=0, lt=2**63, description="a registry revision, instead of known_at")
 
 
-class LogQuery(BaseModel):
-    from_position: int = Field(0, ge=0, lt=2**62)
-    limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
-
-
 # what is answered
 class Label(BaseModel):
     zh: str
@@ -325,43 +320,6 @@ class StandingAnswer(BaseModel):
     filing_id: str | None
     segment: SegmentItem
     as_of: AsOf
-
-
-class LogItem(BaseModel):
-    position: int
-    appended_at: Instant
-    value: str
-    chain: str
-
-
-class LogPage(BaseModel):
-    items: list[LogItem]
-    next_position: int
-    head: int
-    origin: str = Field(description="hex; the chain before position 0, a random id of the log")
-
-
-class LogReport(BaseModel):
-    """As `shared.log.report.Report`; the lists are indexed by partition."""
-
-    heads: list[int]
-    published: list[int]
-    origins: list[str]
-    parted: list[int]
-    now: Instant
-
-
-class ConsumerItem(BaseModel):
-    consumer: str
-    partition: int
-    next_position: int
-    lag: int
-    asks: int
-    seen_at: Instant
-
-
-class ConsumerList(BaseModel):
-    items: list[ConsumerItem]
 
 
 def changes_of(change: StationChange) -> dict[str, Any]:

@@ -211,7 +211,7 @@ async def test_a_consumer_reports_is_listed_and_removed(ingest: Ingest) -> None:
     assert (await ingest.client.delete("/v1/log/consumers/auditor-1", headers=ingest.bearer("admin"))).status_code == 204
     assert (await ingest.client.delete("/v1/log/consumers/auditor-1", headers=ingest.bearer("admin"))).status_code == 404
     bad = await ingest.client.put("/v1/log/consumers/auditor-1", json={"positions": 1}, headers=ingest.bearer("service"))
-    assert (bad.status_code, bad.json()["code"]) == (422, "report.invalid")
+    assert (bad.status_code, bad.json()["code"]) == (422, "request.invalid")
 
 
 async def test_a_closed_partition_gives_the_retry_answer_to_its_own_parcels_only(ingest: Ingest) -> None:

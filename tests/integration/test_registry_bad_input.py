@@ -151,7 +151,7 @@ async def test_a_wrong_filing_is_422_with_a_pointer(registry: Registry, fields: 
     assert answer["errors"][0]["pointer"] == pointer
 
 
-@pytest.mark.parametrize(("partition", "status"), [("1", 404), ("-1", 404), ("9" * 30, 404), ("x", 422)])
+@pytest.mark.parametrize(("partition", "status"), [("1", 404), ("-1", 422), ("9" * 30, 422), ("x", 422)])
 async def test_a_log_that_is_not_there(registry: Registry, partition: str, status: int) -> None:
     assert (await registry.client.get(f"/v1/log/{partition}", headers=registry.token("auditor"))).status_code == status
 
