@@ -108,7 +108,7 @@ def test_json_that_cannot_be_read_is_refused_as_a_whole(format_: str, data: str,
 
 def test_carriers_are_brands_of_the_programme() -> None:
     assert set(kuaidi100.CARRIERS.values()) <= set(BRANDS)
-    assert set(gongpei.COMPANIES.values()) <= set(BRANDS)
+    assert set(gongpei.CARRIERS.values()) <= set(BRANDS)
 
 
 # answers (domain facts §1.1)

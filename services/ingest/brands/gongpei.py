@@ -59,7 +59,7 @@ CODES: Mapping[str, Action] = {
     "QH": Action.TAKEN_BACK,  # 取回, by the courier: ours
     "TJ": Action.RETURNING,  # 退件: ours
 }
-COMPANIES: Mapping[str, str] = {  # HTKY (百世) and TTKDEX (天天) have left the market: no brand of the programme
+CARRIERS: Mapping[str, str] = {  # HTKY (百世) and TTKDEX (天天) have left the market: no brand of the programme
     "YTO": "yto",
     "ZTO": "zto",
     "STO": "sto",
@@ -136,7 +136,7 @@ def _item(push: RawPush, index: int, scan: Document, at: str) -> Item:
     scan_id = optional(scan, "scanId", at, MAX_CODE)
     return Item(
         index=index,
-        brand=brand_of(company, COMPANIES, push.feed.brands, f"{at}/companyCode"),
+        brand=brand_of(company, CARRIERS, push.feed.brands, f"{at}/companyCode"),
         waybill_no=waybill(scan, "waybillNo", at),
         raw_action=raw,
         scanned_at=scanned_at,
