@@ -154,6 +154,11 @@ class Consumer:
         return self._follower.healthy
 
     @property
+    def partitions(self) -> frozenset[int] | None:
+        """Those that are ours now; None while the group has not said which."""
+        return self._follower.ours
+
+    @property
     def diverged(self) -> dict[int, str]:
         """The partitions that stand until an operator has repaired them, and why."""
         return self._follower.diverged

@@ -66,7 +66,8 @@ class Follower:
     def __init__(self, database: Database, bootstrap: str, topic: str, report: Reporter, partitions: Sequence[int] | None) -> None:
         """Without `partitions` a consumer group gives them, and while it gives none, whether all of them move is everybody's business."""
         self._database, self._bootstrap, self._topic, self._report = database, bootstrap, topic, report
-        self._ours = self._before_turn = None if partitions is None else frozenset(partitions)
+        self.ours: frozenset[int] | None
+        self.ours = self._before_turn = None if partitions is None else frozenset(partitions)
         self._watermark = Watermark()
         self._moved: dict[int, tuple[object, float]] = {}  # partition: (where it was, since when)
         self._renewed_at = time.monotonic()
@@ -111,7 +112,7 @@ class Follower:
         for place in places:
             partition, here = place["partition"], (place["next_position"], place["kafka_offset"], place["version"])
             idle = self.published.get(partition, 0) <= place["next_position"]
-            if self._ours is not None and partition not in self._ours:
+            if self.ours is not None and partition not in self.ours:
                 self._moved.pop(partition, None)
             elif idle or partition in self.diverged or self._moved.get(partition, (None,))[0] != here:
                 self._moved[partition] = here, now
@@ -140,11 +141,11 @@ class Follower:
         for partition in self.diverged:
             metrics.DIVERGED.labels(self._topic, partition).set(0)
         self.diverged.clear()
-        self._ours = partitions
+        self.ours = partitions
         try:
             yield
         finally:
-            self._ours = self._before_turn
+            self.ours = self._before_turn
 
     def set_diverged(self, partition: int, why: str) -> None:
         log.error("consumer.diverged", topic=self._topic, partition=partition, why=why, what="stands until the log has been repaired")

@@ -49,7 +49,9 @@ ROOT = Path(__file__).parents[2]
 
 WRITER_TABLES = ("log", "log_head", "log_relay", "log_consumer")
 EFFECT = """
-create table effect (seq bigint generated always as identity, partition int, batch_no bigint, position bigint, value bytea)
+create table effect (
+    seq bigint generated always as identity, partition int, batch_no bigint, position bigint, value bytea,
+    who text default current_setting('application_name'))
 """
 
 

@@ -44,6 +44,12 @@ class Process:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def name(self) -> str:
+        """What its effects are signed with."""
+        assert self._process is not None
+        return f"{self.role} {self._process.pid}"
+
+    @property
     def stopped(self) -> bool:
         """Whether it stands in SIGSTOP (Linux)."""
         assert self._process is not None

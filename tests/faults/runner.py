@@ -1,6 +1,7 @@
 """`python -m tests.faults.runner relay|worker|writer`: one process of the log, to be killed or stopped by a test.
 
-`TONGCUN_FAILPOINT=name:n` kills it at a commit boundary; `TONGCUN_TEST_STOP=n` stops it (SIGSTOP) in the middle of its n-th COPY.
+`TONGCUN_FAILPOINT=name:n` kills it at a commit boundary; `TONGCUN_TEST_STOP=n` stops it (SIGSTOP) in the middle of its n-th COPY,
+`TONGCUN_TEST_STOP_AT=value` with that value in its hand, fetched and not yet stored.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from tests.faults.harness import record_effect
 WRITER, READER = os.environ["TONGCUN_TEST_WRITER"], os.environ["TONGCUN_TEST_READER"]
 BROKER, TOPIC = os.environ["TONGCUN_TEST_BROKER"], os.environ["TONGCUN_TEST_TOPIC"]
 PARTITIONS = int(os.environ["TONGCUN_TEST_PARTITIONS"])
+STOP_AT = os.environ.get("TONGCUN_TEST_STOP_AT", "").encode()
 stops = int(os.environ.get("TONGCUN_TEST_STOP", 0))
 
 
@@ -36,12 +38,17 @@ async def halting_effect(tx: Write, batch: Batch) -> None:
     await tx.copy_records_to_table("effect", records=halting(padding + rows), columns=("partition", "batch_no", "position", "value"))
 
 
+def halting_decode(value: bytes) -> None:
+    if STOP_AT and value == STOP_AT:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
 async def relay(stop: asyncio.Event) -> None:
     await Relay(await Database(WRITER).open(), BROKER, TOPIC).run(stop)
 
 
 async def worker(stop: asyncio.Event) -> None:
-    writer, reader = Database(WRITER), await Database(READER).open()
+    writer, reader = Database(WRITER), await Database(READER, application_name=f"worker {os.getpid()}").open()
 
     async def report(positions: Sequence[Position]) -> Report:
         try:
@@ -52,7 +59,8 @@ async def worker(stop: asyncio.Event) -> None:
 
     apply = halting_effect if stops else record_effect
     partitions = None if os.environ.get("TONGCUN_TEST_SHARED") else range(PARTITIONS)
-    await Consumer(reader, BROKER, TOPIC, apply, report, group=f"{TOPIC}.subsidy", partitions=partitions).run(stop)
+    group = f"{TOPIC}.subsidy"
+    await Consumer(reader, BROKER, TOPIC, apply, report, group=group, partitions=partitions, decode=halting_decode).run(stop)
 
 
 async def writer(stop: asyncio.Event) -> None:

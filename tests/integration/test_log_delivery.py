@@ -21,8 +21,8 @@ from tests.faults.harness import EITHER_WAY, Log, record_effect, running, until
 pytest_plugins = ("tests.faults.log_fixtures",)
 
 
-@EITHER_WAY
 class TestExactlyOnce:
+    @EITHER_WAY
     async def test_everything_arrives_once_in_order(self, log: Log) -> None:
         async with running(log.relay().run, log.consumer().run):
             for i in range(20):
@@ -59,6 +59,7 @@ class TestExactlyOnce:
             await log.drained()
         assert await log.verify() == 2
 
+    @EITHER_WAY
     async def test_a_forged_next_record_stops_that_partition_alone(self, log: Log) -> None:
         consumer = log.consumer()
         async with running(log.relay().run, consumer.run):
@@ -72,6 +73,7 @@ class TestExactlyOnce:
             await log.until_consumed(1, 2)
         assert await log.verify() == 3
 
+    @EITHER_WAY
     async def test_an_apply_that_fails_takes_nothing_and_is_tried_again(self, log: Log) -> None:
         failures = iter([True, True])
 
