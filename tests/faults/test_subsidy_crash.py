@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -73,7 +74,7 @@ class Writer:
 class Worker:
     """`python -m services.subsidy.worker`."""
 
-    def __init__(self, dsn: str, writer: Writer) -> None:
+    def __init__(self, dsn: str, writer: Writer, partitions: str = f"0-{PARTITIONS - 1}") -> None:
         self._environment = os.environ | {
             "TONGCUN_DATABASE_URL": dsn,
             "TONGCUN_KAFKA_BOOTSTRAP": writer.kafka.bootstrap,
@@ -81,6 +82,7 @@ class Worker:
             "TONGCUN_INGEST_URL": f"http://127.0.0.1:{writer.port}/ingest",
             "TONGCUN_REGISTRY_URL": f"http://127.0.0.1:{writer.port}/registry",
             "TONGCUN_SERVICE_TOKEN": "unused",
+            "TONGCUN_SCAN_PARTITIONS": partitions,  # of its own unless told otherwise: a kill then waits for no group
         }
 
     @contextlib.asynccontextmanager
@@ -146,11 +148,11 @@ async def drained(writer: Writer, books: Books, within_s: float = 60) -> None:
             await asyncio.sleep(0.1)
 
 
-def month(n: int) -> list[ScanEvent]:
+def month(parcels: Iterable[int]) -> list[ScanEvent]:
     """Five scans of each parcel, of which one is elsewhere."""
     return [
         event
-        for i in range(n)
+        for i in parcels
         for event in (
             scan(f"K{i}", "arrived", at(10), "县城"), scan(f"K{i}", "station_inbound", at(12 + i % 5)),
             scan(f"K{i}", "station_pickup", at(20)), scan(f"K{i}", "station_inbound", at(11), "陌生地方"),
@@ -159,13 +161,29 @@ def month(n: int) -> list[ScanEvent]:
     ]  # fmt: skip
 
 
-async def told_in_pieces(writer: Writer, events: Sequence[ScanEvent], pieces: int) -> None:
-    size = -(-len(events) // pieces)
-    for n, first in enumerate(range(0, len(events), size)):
-        await writer.tell(*events[first : first + size])
-        if n == pieces // 2:
-            await writer.change(station(filings=[filing(at(13))], aliases=[alias("上王村便民服务点"), alias("陌生地方")], version=2))
-        await asyncio.sleep(0.15)
+@contextlib.asynccontextmanager
+async def telling(writer: Writer) -> AsyncIterator[list[ScanEvent]]:
+    """Meanwhile tell four more parcels every 0.15 s, and once that a place has got a name -> what was told."""
+    told: list[ScanEvent] = []
+
+    async def tell() -> None:
+        for n in itertools.count():
+            events = month(range(4 * n, 4 * n + 4))
+            await writer.tell(*events)
+            told.extend(events)
+            if n == 15:
+                await writer.change(station(filings=[filing(at(13))], aliases=[alias("上王村便民服务点"), alias("陌生地方")], version=2))
+            await asyncio.sleep(0.15)
+
+    await writer.change(*county())
+    task = asyncio.create_task(tell())
+    try:
+        yield told
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.result()
 
 
 async def everything_is_on_the_books(books: Books, events: Sequence[ScanEvent]) -> None:
@@ -177,14 +195,11 @@ async def everything_is_on_the_books(books: Books, events: Sequence[ScanEvent]) 
 async def test_killed_at_every_commit_boundary(writer: Writer, subsidy_dsns: Any, read_books: Books) -> None:
     """Nothing lost, nothing doubled: the audit recomputes every parcel and both kinds of totals."""
     worker = Worker(subsidy_dsns.app, writer)
-    events = month(120)
-    await writer.change(*county())
-    telling = asyncio.create_task(told_in_pieces(writer, events, 30))
-    for boundary in BOUNDARIES:
-        async with worker.running(boundary) as process, asyncio.timeout(60):
-            assert await process.wait() == -signal.SIGKILL, boundary
+    async with telling(writer) as events:
+        for boundary in BOUNDARIES:
+            async with worker.running(boundary) as process, asyncio.timeout(60):
+                assert await process.wait() == -signal.SIGKILL, boundary
     async with worker.running() as process:
-        await telling
         await drained(writer, read_books)
         process.terminate()
         async with asyncio.timeout(20):
@@ -194,9 +209,25 @@ async def test_killed_at_every_commit_boundary(writer: Writer, subsidy_dsns: Any
 
 async def test_two_workers_on_the_same_partitions_write_nothing_twice(writer: Writer, subsidy_dsns: Any, read_books: Books) -> None:
     worker = Worker(subsidy_dsns.app, writer)
-    events = month(120)
-    await writer.change(*county())
     async with worker.running(), worker.running():
-        await told_in_pieces(writer, events, 30)
+        async with telling(writer) as events:
+            await asyncio.sleep(6)
         await drained(writer, read_books)
     await everything_is_on_the_books(read_books, events)
+
+
+async def test_two_workers_of_a_group_share_both_logs_and_one_is_killed(writer: Writer, subsidy_dsns: Any, read_books: Books) -> None:
+    worker = Worker(subsidy_dsns.app, writer, "group")
+    async with worker.running() as one, worker.running():
+        async with telling(writer) as events:
+            await something_is_on_the_books(read_books)
+            one.kill()
+            await asyncio.sleep(3)
+        await drained(writer, read_books)
+    await everything_is_on_the_books(read_books, events)
+
+
+async def something_is_on_the_books(books: Books, within_s: float = 60) -> None:
+    async with asyncio.timeout(within_s):
+        while not await books.rows("select from evidence limit 1"):
+            await asyncio.sleep(0.1)
