@@ -1,5 +1,7 @@
 """What tests run against: the real PostgreSQL and broker of the embedded runtime, started once, in a directory of their own.
 
+`pytest --broker kafka`: the same tests on Apache Kafka in the broker's place, here and in every process that they start.
+
 installation   where it is: ports, secrets, dsn()
 postgres       the server
 broker         .bootstrap, await .kill(), await .restart(): born again empty at the same address with the same cluster id
@@ -18,21 +20,31 @@ import pytest
 from deploy.embedded.broker import Broker
 from deploy.embedded.installation import Dsns, Installation, create_database
 from deploy.embedded.postgres import Postgres
-from deploy.embedded.runtime import Runtime, embedded
+from deploy.embedded.runtime import BROKERS, Runtime, chosen_broker, embedded
+from deploy.embedded.supervisor import CannotStart
+from deploy.kafka.broker import ApacheKafka
+from deploy.kafka.jars import class_path, version
 
 MakeDatabase = Callable[[str], Awaitable[Dsns]]
 
 
-class ForeignBroker:
-    """The Kafka that TONGCUN_TEST_KAFKA names: not ours to kill."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--broker", choices=sorted(BROKERS), help="what carries the log; default: TONGCUN_BROKER, else the embedded one")
 
-    def __init__(self, bootstrap: str) -> None:
-        self.bootstrap = bootstrap
 
-    async def kill(self) -> None:
-        pytest.skip("kills the broker: only with the embedded one")
+def pytest_configure(config: pytest.Config) -> None:
+    """The choice is an environment variable, so that it reaches the platform in processes of their own."""
+    if chosen := config.getoption("--broker"):
+        os.environ["TONGCUN_BROKER"] = chosen
+    try:
+        if chosen_broker() is ApacheKafka:
+            class_path()
+    except CannotStart as error:
+        raise pytest.UsageError(str(error)) from None
 
-    restart = kill
+
+def pytest_report_header() -> str:
+    return f"broker: Apache Kafka {version()}" if chosen_broker() is ApacheKafka else "broker: embedded"
 
 
 @pytest.fixture(scope="session")
@@ -61,9 +73,8 @@ def postgres(runtime: Runtime) -> Postgres:
 
 
 @pytest.fixture(scope="session")
-def broker(runtime: Runtime) -> Broker | ForeignBroker:
-    foreign = os.environ.get("TONGCUN_TEST_KAFKA")
-    return ForeignBroker(foreign) if foreign else runtime.broker
+def broker(runtime: Runtime) -> Broker:
+    return runtime.broker
 
 
 @pytest.fixture(scope="session")

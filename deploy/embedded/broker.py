@@ -27,8 +27,16 @@ def binary() -> Path:
     return path
 
 
+def command(port: int, cluster_id: str) -> list[str]:
+    url = f"tcp://{HOST}:{port}"
+    options = ["--cluster-id", cluster_id, "--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/"]
+    return [str(binary()), "broker", *options]
+
+
 class Broker:
     """The cluster id belongs to the installation, the port to the run: a restart comes back at the same address, empty."""
+
+    ready_within_s = READY_WITHIN_S
 
     def __init__(self, installation: Installation, supervisor: Supervisor) -> None:
         self._installation = installation
@@ -53,23 +61,26 @@ class Broker:
     async def restart(self) -> None:
         """Born again: same address, same cluster id, no topic."""
         await self.kill()
+        self._forget()
         await self._start(int(self.bootstrap.rpartition(":")[2]))
 
     async def _start(self, port: int) -> None:
         self.bootstrap = f"{HOST}:{port}"
-        url = f"tcp://{self.bootstrap}"
-        argv = [str(binary()), "broker", "--cluster-id", self.cluster_id, "--listener-url", url, "--advertised-listener-url", url]
-        await self._supervisor.start(
-            Child(
-                name=NAME,
-                argv=[*argv, "--storage-engine", "memory://tansu/"],
-                env={"PATH": "/usr/bin:/bin", "RUST_LOG": "warn"},  # its options can be set by environment variables: not by the caller's
-                log_path=self._installation.log / "broker.log",
-                cwd=self._installation.run,
-                stop=AT_ONCE,  # it has nothing to save
-            )
+        await self._supervisor.start(await self._child(port))
+        await self._supervisor.until(NAME, self._answers, self.ready_within_s)
+
+    async def _child(self, port: int) -> Child:
+        return Child(
+            name=NAME,
+            argv=command(port, self.cluster_id),
+            env={"PATH": "/usr/bin:/bin", "RUST_LOG": "warn"},  # its options can be set by environment variables: not by the caller's
+            log_path=self._installation.log / "broker.log",
+            cwd=self._installation.run,
+            stop=AT_ONCE,  # it has nothing to save
         )
-        await self._supervisor.until(NAME, self._answers, READY_WITHIN_S)
+
+    def _forget(self) -> None:
+        """Whatever would outlive a kill: nothing here."""
 
     async def _answers(self) -> bool:
         """A real answer, with our cluster id: another broker may have taken the port."""

@@ -4,11 +4,14 @@ The reader's effect is a row per record in `effect`, without any unique key: wha
 """
 
 import asyncio
+import atexit
 import contextlib
-import os
+import functools
 import secrets
+import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,8 +24,12 @@ from sqlalchemy import MetaData
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
-from deploy.embedded.broker import binary
+from deploy.embedded.broker import command
 from deploy.embedded.installation import Dsns
+from deploy.embedded.runtime import chosen_broker
+from deploy.embedded.supervisor import leashed
+from deploy.kafka.broker import ApacheKafka
+from deploy.kafka.node import Node
 from shared.db import Database, Write
 from shared.log import (
     READER_MUTABLE,
@@ -83,68 +90,109 @@ def survived(what: str, faults: int, events: int, drained_s: float) -> None:
 
 
 class Broker:
-    """One embedded broker for a test alone: memory only, so `reborn` is empty, with the same cluster id and address.
+    """A broker of the test's own; `reborn` is empty, with the same cluster id and address."""
 
-    With TONGCUN_TEST_KAFKA it is that one, and what would kill it is skipped.
-    """
+    grows: bool  # whether a topic can get more partitions
+    keeps: bool  # whether a kill loses nothing that was acknowledged
+    port: int
 
     def __init__(self) -> None:
-        self._foreign = os.environ.get("TONGCUN_TEST_KAFKA")
-        self._port = free_port()
-        self.bootstrap = self._foreign or f"127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
-    def grows(self) -> bool:
-        """Whether a topic can get more partitions: Kafka's can, the embedded broker's cannot."""
-        return self._foreign is not None
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        if self._foreign:
-            return
-        url = f"tcp://{self.bootstrap}"
-        options = [
-            "--cluster-id",
-            "tongcun",
-            "--listener-url",
-            url,
-            "--advertised-listener-url",
-            url,
-            "--storage-engine",
-            "memory://tansu/",
-        ]
-        self._process = subprocess.Popen([binary(), "broker", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for_port(self._port)
+        """Soon it answers; `wait_for_port` to know."""
+        argv = leashed(self._command(), None, signal.SIGKILL)
+        self._process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def signal(self, number: int) -> None:
-        if self._process is None:
-            pytest.skip("stops the broker: only with the embedded one")
+        assert self._process is not None
         self._process.send_signal(number)
 
-    def stop(self) -> None:
+    def kill(self) -> None:
         if self._process:
             self._process.kill()
             self._process.wait(10)
             self._process = None
 
-    def kill(self) -> None:
-        if self._foreign:
-            pytest.skip("kills the broker: only with the embedded one")
-        self.stop()
-
     def reborn(self) -> None:
         self.kill()
+        self._forget()
         self.start()
+
+    def _command(self) -> list[str]:
+        raise NotImplementedError
+
+    def _forget(self) -> None:
+        raise NotImplementedError
+
+
+class EmbeddedBroker(Broker):
+    """In memory."""
+
+    grows = keeps = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.port = free_port()
+
+    def _command(self) -> list[str]:
+        return command(self.port, "tongcun")
+
+    def _forget(self) -> None: ...
+
+
+class ApacheKafkaBroker(Broker):
+    """A node that takes seconds to start, so the tests of a run share it, each with topics of its own (see `broker`)."""
+
+    grows = keeps = True
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.port = free_port()
+        self._node = Node(directory, secrets.token_hex(16), self.port, free_port())
+        self._node.prepare()
+
+    def _command(self) -> list[str]:
+        return self._node.command
+
+    def _forget(self) -> None:
+        self._node.forget()
 
 
 @contextlib.contextmanager
-def broker() -> Iterator[Broker]:
-    one = Broker()
-    one.start()
+def broker(*, empty: bool = True) -> Iterator[Broker]:
+    """One that answers, to be killed and stopped at will. `empty=False`: quicker on Apache Kafka, but there may be other tests' topics."""
+    one = _shared_kafka() if chosen_broker() is ApacheKafka else EmbeddedBroker()
+    if empty and one.alive:
+        one.reborn()
+    elif not one.alive:
+        one.start()
+    wait_for_port(one.port, within_s=60)
     try:
         yield one
     finally:
-        one.stop()
+        if one.keeps and one.alive:
+            one.signal(signal.SIGCONT)  # a test that failed may have left it stopped
+        else:
+            one.kill()
+
+
+@functools.cache
+def _shared_kafka() -> ApacheKafkaBroker:
+    """Its process dies with ours."""
+    directory = tempfile.TemporaryDirectory(prefix="tongcun-kafka-")
+    one = ApacheKafkaBroker(Path(directory.name))
+    atexit.register(directory.cleanup)
+    atexit.register(one.kill)
+    return one
 
 
 @dataclass

@@ -12,7 +12,7 @@ from tests.faults.harness import Broker, Databases, Log, broker, databases, new_
 
 @pytest.fixture
 def log_broker() -> Iterator[Broker]:
-    with broker() as one:
+    with broker(empty=False) as one:
         yield one
 
 

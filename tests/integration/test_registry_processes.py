@@ -17,7 +17,7 @@ from deploy.embedded.broker import Broker
 from deploy.embedded.installation import free_port
 from shared.auth import generate_keys
 from shared.contracts.registry import TOPIC
-from tests.conftest import ForeignBroker, MakeDatabase
+from tests.conftest import MakeDatabase
 from tests.registry_api import JUNE, Registry, day, running
 
 WITHIN_S = 20
@@ -71,7 +71,7 @@ async def published(bootstrap: str, ours: list[bytes]) -> list[bytes]:
 
 
 async def test_every_write_arrives_in_order_though_the_worker_is_killed(
-    make_database: MakeDatabase, broker: Broker | ForeignBroker, tmp_path: Path
+    make_database: MakeDatabase, broker: Broker, tmp_path: Path
 ) -> None:
     jwks, port = tmp_path / "jwks.json", free_port(set())
     jwks.write_text(generate_keys()[1])
@@ -89,9 +89,7 @@ async def test_every_write_arrives_in_order_though_the_worker_is_killed(
             assert await asyncio.wait_for(second.wait(), WITHIN_S) == 0
 
 
-async def test_the_api_serves_as_a_process_and_ends_on_a_signal(
-    make_database: MakeDatabase, broker: Broker | ForeignBroker, tmp_path: Path
-) -> None:
+async def test_the_api_serves_as_a_process_and_ends_on_a_signal(make_database: MakeDatabase, broker: Broker, tmp_path: Path) -> None:
     jwks, port = tmp_path / "jwks.json", free_port(set())
     jwks.write_text(generate_keys()[1])
     async with running(make_database) as registry, process("api", registry.app_dsn, broker.bootstrap, jwks, port) as api:
