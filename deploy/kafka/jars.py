@@ -79,4 +79,4 @@ def _java_version() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(missing())
+    sys.exit(missing() or 0)

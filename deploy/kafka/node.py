@@ -88,16 +88,29 @@ class Node:
         return self.directory / "server.properties"
 
 
-def java(heap_mb: int) -> list[str]:
+def group_lag(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
+    """What `kafka-consumer-groups.sh --describe --group` shows (its class, without the script) -> lag by topic and partition."""
+    table = run(
+        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "--bootstrap-server", bootstrap, "--describe", "--group", group
+    )
+    rows = [line.split() for line in table.splitlines() if line.strip()]
+    header = next((row for row in rows if "LAG" in row), [])
+    if not header:
+        raise CannotStart(f"no lag of {group} in: {table.strip() or 'nothing'}")
+    topic, partition, lag = (header.index(name) for name in ("TOPIC", "PARTITION", "LAG"))
+    return {(row[topic], int(row[partition])): int(row[lag]) for row in rows if row[0] == group}
+
+
+def java(heap_mb: int, *options: str) -> list[str]:
     """The command up to the class, with what it logs on standard error: warnings and worse."""
     program = shutil.which("java") or "java"
-    return [program, f"-Xmx{heap_mb}m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", jars.class_path()]
+    return [program, f"-Xmx{heap_mb}m", *options, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", jars.class_path()]
 
 
 def run(main_class: str, *arguments: str) -> str:
     """One of Kafka's own tools, to its end -> what it printed. Raises CannotStart with its last line."""
     tool = subprocess.run(
-        [*java(TOOL_HEAP_MB), main_class, *arguments],
+        [*java(TOOL_HEAP_MB, "-XX:TieredStopAtLevel=1"), main_class, *arguments],  # it lives for a second: not worth a second compiler
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TOOL_WITHIN_S, check=False,
     )  # fmt: skip
     if tool.returncode:

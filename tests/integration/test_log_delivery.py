@@ -1,10 +1,11 @@
 """The numbered log on a real PostgreSQL and a real broker: from append to apply, exactly once, whatever happens in between."""
 
 import asyncio
+import signal
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 import shared.kafka
 import shared.log.follow
@@ -19,6 +20,18 @@ from shared.log.chain import HEADER, link
 from tests.faults.harness import EITHER_WAY, Log, record_effect, running, until
 
 pytest_plugins = ("tests.faults.log_fixtures",)
+
+
+async def delete_head(log: Log, upto: int) -> dict[int, int]:
+    """Delete the records of each partition below this offset -> the first one that is left, by partition."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=log.broker.bootstrap)
+    async with asyncio.timeout(20):
+        await admin.start()
+        try:
+            left = await admin.delete_records({TopicPartition(log.topic, p): RecordsToDelete(upto) for p in range(log.partitions)})
+        finally:
+            await admin.close()
+    return {tp.partition: offset for tp, offset in left.items()}
 
 
 class TestExactlyOnce:
@@ -155,6 +168,23 @@ class TestGaps:
             await log.drained()
         assert await log.verify() == 200
 
+    async def test_the_head_of_the_topic_deleted_below_a_stopped_worker_comes_again(self, log: Log) -> None:
+        """By a retention that is too short, or by hand; what follows the deleted records is still there, and a gap."""
+        if not log.broker.keeps:
+            pytest.skip("the embedded broker deletes no records")
+        async with running(log.relay().run):
+            async with running(log.consumer().run):
+                await log.append([b"a"] * 100)
+                await log.drained()
+            await log.append([b"b"] * 100)
+            await log.until_published()
+            assert await delete_head(log, upto=90) == {0: 90, 1: 90}
+            await log.append([b"c"] * 100)
+            async with running(log.consumer().run):
+                await log.drained()
+        assert await log.verify() == 300
+        assert [p.asks for p in await log.places()] == [1, 1]
+
     async def test_a_topic_deleted_loses_nothing(self, log: Log) -> None:
         async with running(log.relay().run, log.consumer().run):
             await log.append([b"a"] * 100)
@@ -239,3 +269,31 @@ class TestWatchdog:
             log.broker.start()
             await log.drained()
         assert await log.verify() == 10
+
+
+class TestClients:
+    async def test_a_client_that_does_not_stop_leaves_nothing_behind(self, log: Log) -> None:
+        """Not even when we are cancelled while it tries: a heartbeat that goes on would keep the partitions from everybody else."""
+        joined = asyncio.Event()
+
+        async def use() -> None:
+            async with shared.kafka.consumer(log.broker.bootstrap, log.group) as client:
+                client.subscribe([log.topic])
+                async with asyncio.timeout(20):
+                    while not client.assignment():
+                        await client.getmany(timeout_ms=100)
+                log.broker.signal(signal.SIGSTOP)
+                joined.set()
+
+        await shared.kafka.ensure_topic(log.broker.bootstrap, log.topic, log.partitions)
+        before = asyncio.all_tasks()
+        task = asyncio.create_task(use())
+        try:
+            await joined.wait()
+            await asyncio.sleep(0.5)
+            task.cancel()
+            await asyncio.wait({task}, timeout=15)
+        finally:
+            log.broker.signal(signal.SIGCONT)
+        assert task.cancelled()
+        assert asyncio.all_tasks() <= before | {task}

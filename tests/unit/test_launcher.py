@@ -54,7 +54,7 @@ class Tools:
         return works
 
 
-@pytest.mark.parametrize("verb", ["test", "quick", "check", "fmt", "faults", "bench"])
+@pytest.mark.parametrize("verb", ["test", "test-kafka", "quick", "check", "fmt", "faults", "bench"])
 def test_verbs_for_engineers_need_the_development_lock(launcher: Any, verb: str) -> None:
     assert launcher.lock_for(verb) == "dev.txt"
 
@@ -66,7 +66,7 @@ def test_everything_else_needs_what_the_platform_needs(launcher: Any, verb: str)
 
 def test_every_make_verb_is_one_line_over_the_launcher() -> None:
     verbs = dict(re.findall(r"^([\w-]+): +; @\./tongcun ([\w-]+) \$\(ARGS\)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert list(verbs) == ["demo", "test", "test-compose", "quick", "check", "bench", "faults", "fmt"]
+    assert list(verbs) == ["demo", "test", "test-kafka", "test-compose", "quick", "check", "bench", "faults", "fmt"]
     assert all(target == verb for target, verb in verbs.items())
 
 
