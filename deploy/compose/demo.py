@@ -11,6 +11,7 @@ from deploy import cli
 from deploy.client import Api, Refused
 from deploy.demo import run
 from deploy.demo.show import Show
+from deploy.embedded.supervisor import CannotStart
 from deploy.platform import Access
 
 NOT_EMPTY = (
@@ -41,5 +42,5 @@ async def require_empty(access: Access, http: httpx.AsyncClient) -> None:
 if __name__ == "__main__":
     try:
         sys.exit(asyncio.run(main(sys.argv[1:])))
-    except Refused as error:
+    except (Refused, CannotStart) as error:
         sys.exit(f"tongcun: {error}")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,16 +22,14 @@ TOPICS = "/opt/kafka/bin/kafka-topics.sh"
 GROUPS = "/opt/kafka/bin/kafka-consumer-groups.sh"
 
 
-NO_ENGINE = 69  # EX_UNAVAILABLE: no failure of a test ends like this
+NOT_POSSIBLE = 69  # EX_UNAVAILABLE: no failure of a test ends like this
 
 
 def require_engine() -> None:
     """Ends the whole run, in one line, where nothing of it can be tested."""
-    asked = (["docker", "info"], ["docker", "compose", "version"])
-    if shutil.which("docker") is None or any(subprocess.run(ask, capture_output=True, check=False).returncode for ask in asked):
-        pytest.exit(
-            "no container engine with Compose answers here: nothing of docker-compose.yml was tested / 没有可用的容器引擎,未测试", NO_ENGINE
-        )
+    asked = subprocess.run(["deploy/compose/possible"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if asked.returncode:
+        pytest.exit(asked.stderr.strip(), NOT_POSSIBLE)
 
 
 @dataclass(frozen=True)
