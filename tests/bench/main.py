@@ -8,34 +8,46 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from deploy.embedded.broker import Broker
 from deploy.embedded.installation import create_database
-from deploy.embedded.runtime import embedded
+from deploy.embedded.runtime import Runtime, embedded
+from deploy.kafka import jars
+from deploy.kafka.broker import ApacheKafka
 from services.ingest.migrate import install
-from tests.bench import ingest_accept, push_to_payout, subsidy_worker
+from tests.bench import ingest_accept, push_to_payout, relay, subsidy_worker
 
 Figure = dict[str, Any]
 PARTITIONS = 8
 ROOT = Path(__file__).parents[2]
 WANTED = {
     "subsidy.worker.spread": "ratio >= 0.10",
+    "subsidy.worker.kafka": "ratio >= 0.10",
+    "relay.kafka": "ratio >= 0.4",
     "ingest.accept": "ratio >= 0.25",
     "push_to_payout.p99": "value <= 2",
     "demo.wall": "value <= 60",
 }
 
 
-async def _worker(var: Path) -> list[Figure]:
-    async with embedded(var, _silent) as runtime:
+async def _worker(broker: type[Broker], names: Sequence[str], var: Path) -> list[Figure]:
+    async with embedded(var, _silent, broker) as runtime:
         dsns = await create_database(runtime.installation, "subsidy", "bench_subsidy")
+        return await subsidy_worker.run(dsns.owner, dsns.app, partial(_reborn, runtime), names)
 
-        async def reborn() -> str:
-            await runtime.broker.restart()
-            return runtime.broker.bootstrap
 
-        return await subsidy_worker.run(dsns.owner, dsns.app, reborn)
+async def _relay(broker: type[Broker], name: str, var: Path) -> list[Figure]:
+    async with embedded(var, _silent, broker) as runtime:
+        dsns = await create_database(runtime.installation, "ingest", "bench_ingest")
+        return await relay.run(dsns, partial(_reborn, runtime), name)
+
+
+async def _reborn(runtime: Runtime) -> str:
+    await runtime.broker.restart()
+    return runtime.broker.bootstrap
 
 
 async def _accept(var: Path) -> list[Figure]:
@@ -59,11 +71,15 @@ async def _demo(var: Path) -> list[Figure]:
 
 
 BENCHES: dict[str, Callable[[Path], Awaitable[list[Figure]]]] = {
-    "worker": _worker,
+    "worker": partial(_worker, Broker, ("subsidy.worker.spread", "subsidy.worker.adjacent")),
+    "worker-kafka": partial(_worker, ApacheKafka, ("subsidy.worker.kafka",)),
+    "relay": partial(_relay, Broker, "relay.embedded"),
+    "relay-kafka": partial(_relay, ApacheKafka, "relay.kafka"),
     "accept": _accept,
     "chain": push_to_payout.run,
     "demo": _demo,
 }
+ON_KAFKA = {"worker-kafka": "subsidy.worker.kafka", "relay-kafka": "relay.kafka"}
 
 
 def _silent(_line: str) -> None: ...
@@ -77,6 +93,9 @@ def run(arguments: Sequence[str], var: Path) -> int:
         return 2
     figures: list[Figure] = []
     for name in arguments or BENCHES:
+        if name in ON_KAFKA and (why := jars.missing()):
+            print(f"{ON_KAFKA[name]:24} NOT MEASURED: {why}", flush=True)
+            continue
         directory = Path(tempfile.mkdtemp(prefix="tongcun-bench-"))
         directory.chmod(0o755)  # PostgreSQL's user must reach its data
         try:

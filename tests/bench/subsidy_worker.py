@@ -1,4 +1,6 @@
-"""`subsidy.worker.spread` and `.adjacent`: events per second from records in the broker to committed payouts.
+"""`subsidy.worker.spread`, `.adjacent` and `.kafka`: events per second from records in the broker to committed payouts.
+
+A parcel's scans come in at least six batches, for `.adjacent` together; `.kafka` is `.spread` with Apache Kafka in the broker's place.
 
 The floor is a bare COPY of rows of the same shape into the same evidence table (its keys, its indexes, 1,000,000 rows in it), in batches
 of the same size, on one connection. The worker is a process of its own, as in production; only the writer's answer to its report is
@@ -171,8 +173,8 @@ async def measure(app_dsn: str, bootstrap: str, app: Database, streams: dict[int
     return sum(heads) / elapsed_s
 
 
-async def run(owner_dsn: str, app_dsn: str, restart_broker: Any, *, parcels: int = PARCELS) -> list[dict[str, Any]]:
-    """`restart_broker`: async, gives the bootstrap address of a broker without topics. Takes about a minute."""
+async def run(owner_dsn: str, app_dsn: str, restart_broker: Any, names: Sequence[str], *, parcels: int = PARCELS) -> list[dict[str, Any]]:
+    """The figures called `names`. `restart_broker`: async, gives the bootstrap address of a broker without topics. Takes about a minute."""
     random = Random(7)
     await install(owner_dsn, PARTITIONS, POLICIES)
     owner, app = await Database(owner_dsn, max_size=2).open(), await Database(app_dsn, max_size=4).open()
@@ -182,15 +184,16 @@ async def run(owner_dsn: str, app_dsn: str, restart_broker: Any, *, parcels: int
         await owner.pool.execute("update consumed set next_position = 1, chain = $2 where topic = $1", REGISTRY_TOPIC, ORIGIN)
         bare = await floor(app, stream([parcel(n, "F", random) for n in range(parcels)], False, random))
         figures = []
-        for name, series in (("spread", "S"), ("adjacent", "A")):
+        for name in names:
+            series = name.rpartition(".")[2][0].upper()  # waybill numbers of its own
             bootstrap = await restart_broker()
-            streams = stream([parcel(n, series, random) for n in range(parcels)], name == "adjacent", random)
+            streams = stream([parcel(n, series, random) for n in range(parcels)], name == "subsidy.worker.adjacent", random)
             speed = await measure(app_dsn, bootstrap, app, streams)
             paid = await app.pool.fetchval("select count(*) from payout where kind = 'accrual'")
             assert paid >= parcels, f"{paid} payouts of {parcels} parcels"
             figures.append(
                 {
-                    "name": f"subsidy.worker.{name}",
+                    "name": name,
                     "value": round(speed),
                     "unit": "events/s",
                     "floor": round(bare),
