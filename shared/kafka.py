@@ -66,17 +66,33 @@ async def started(client: Any, stop: str = "stop") -> AsyncIterator[Any]:
             await client.start()
         yield client
     finally:
-        if not await quietly(getattr(client, stop)()):
-            await _abandon(client)
+        stopped = False
+        try:
+            stopped = await quietly(getattr(client, stop)())
+        finally:  # also when we are cancelled meanwhile
+            if not stopped:
+                await _abandon(client)
 
 
 async def _abandon(client: Any) -> None:
-    """A client that does not stop: a producer's sender tries for ever, and connects again, unless it is ended first."""
+    """A client that does not stop: what runs inside it tries for ever, and connects again, unless it is ended first."""
     if isinstance(client, AIOKafkaProducer):
         await quietly(client._sender.close())
         await quietly(client.client.close())
-    else:
-        await quietly(client._client.close())
+        return
+    if isinstance(client, AIOKafkaConsumer):
+        await _abandon_group(client._coordinator)
+        if client._fetcher:
+            await quietly(client._fetcher.close())
+    await quietly(client._client.close())
+
+
+async def _abandon_group(coordinator: Any) -> None:
+    """Else its heartbeat would keep, as a member that takes nothing, the partitions that others should have."""
+    for name in ("_coordination_task", "_commit_refresh_task", "_heartbeat_task"):  # the first might start the others again
+        if task := getattr(coordinator, name, None):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 def producer(bootstrap: str) -> contextlib.AbstractAsyncContextManager[AIOKafkaProducer]:

@@ -261,11 +261,11 @@ class TestWatchdog:
         assert not relay.healthy
 
     async def test_while_the_broker_is_silent_no_clock_runs(self, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(shared.log.relay, "STALLED_S", 1)
+        monkeypatch.setattr(shared.log.relay, "STALLED_S", 4)
         log.broker.kill()
         await log.append([b"a"] * 10)
         async with running(log.relay().run, log.consumer().run):
-            await asyncio.sleep(4)
+            await asyncio.sleep(7)
             log.broker.start()
             await log.drained()
         assert await log.verify() == 10
@@ -273,27 +273,25 @@ class TestWatchdog:
 
 class TestClients:
     async def test_a_client_that_does_not_stop_leaves_nothing_behind(self, log: Log) -> None:
-        """Not even when we are cancelled while it tries: a heartbeat that goes on would keep the partitions from everybody else."""
-        joined = asyncio.Event()
+        """Not even when we are cancelled while it tries: what goes on inside it would connect again, and be a member of the group."""
+        leaving = asyncio.Event()
 
         async def use() -> None:
             async with shared.kafka.consumer(log.broker.bootstrap, log.group) as client:
                 client.subscribe([log.topic])
-                async with asyncio.timeout(20):
-                    while not client.assignment():
-                        await client.getmany(timeout_ms=100)
+                await asyncio.sleep(0.5)
                 log.broker.signal(signal.SIGSTOP)
-                joined.set()
+                leaving.set()
 
         await shared.kafka.ensure_topic(log.broker.bootstrap, log.topic, log.partitions)
         before = asyncio.all_tasks()
         task = asyncio.create_task(use())
         try:
-            await joined.wait()
+            await leaving.wait()
             await asyncio.sleep(0.5)
             task.cancel()
             await asyncio.wait({task}, timeout=15)
         finally:
             log.broker.signal(signal.SIGCONT)
-        assert task.cancelled()
-        assert asyncio.all_tasks() <= before | {task}
+        assert task.done()
+        assert asyncio.all_tasks() <= before
