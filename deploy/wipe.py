@@ -10,7 +10,7 @@ from deploy.platform import Say
 
 # What an installation and the demo put into their directory: TONGCUN_VAR may be somebody's home.
 OURS = (
-    "run", "log", "secrets", "postgres", "cluster-id", "ports.json", "jwks.json", "installed", "settled.json", "statement.csv",
+    "run", "log", "secrets", "postgres", "broker", "cluster-id", "ports.json", "jwks.json", "installed", "settled.json", "statement.csv",
     "bench.json", "lock",
 )  # fmt: skip
 

@@ -6,6 +6,7 @@ var/ports.json           the loopback ports of last time, taken again if they ar
 var/secrets/             one file per password, 0600 in a directory 0700
 var/run/  var/log/       pid files; what each process printed
 var/postgres/            data and socket of PostgreSQL, its user's
+var/broker/              data of Apache Kafka, where that is the broker (TONGCUN_BROKER=kafka)
 """
 
 import contextlib

@@ -6,6 +6,7 @@ batch of each on its way at a time. It reads nothing and remembers nothing.
 """
 
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -133,4 +134,5 @@ async def run(dsns: Dsns, restart_broker: Callable[[], Awaitable[str]], name: st
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)  # a topic just made has no leader yet, and the client says so
     sys.stdout.write(f"{uvloop.run(ROLES[sys.argv[1]](*sys.argv[2:]))}\n")  # type: ignore[arg-type]
