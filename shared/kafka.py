@@ -61,13 +61,16 @@ async def quietly(work: Awaitable[object], within_s: float = STOP_S) -> bool:
 
 @contextlib.asynccontextmanager
 async def started(client: Any, stop: str = "stop") -> AsyncIterator[Any]:
+    starting = asyncio.create_task(client.start())
+    stopped = False
     try:
         async with asyncio.timeout(START_S):
-            await client.start()
+            await asyncio.shield(starting)
         yield client
     finally:
-        stopped = False
         try:
+            if not starting.done():  # cancelled, it would leave its first connection open; soon one of its own time-outs ends it
+                await quietly(starting)
             stopped = await quietly(getattr(client, stop)())
         finally:  # also when we are cancelled meanwhile
             if not stopped:
@@ -104,8 +107,8 @@ def consumer(bootstrap: str, group: str) -> contextlib.AbstractAsyncContextManag
     return started(AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, **CONSUMER))
 
 
-def _admin(bootstrap: str) -> AIOKafkaAdminClient:
-    return AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
+def _admin(bootstrap: str, answers_s: int = 5) -> AIOKafkaAdminClient:
+    return AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=answers_s * 1000)
 
 
 async def ensure_topic(bootstrap: str, topic: str, partitions: int) -> None:
@@ -154,8 +157,9 @@ async def count_partitions(bootstrap: str, topic: str) -> int | None:
 
 async def answers(bootstrap: str) -> bool:
     """Whether a new client gets an answer: a live one may hang on a dead connection without saying so."""
-    client = _admin(bootstrap)
-    try:
-        return await quietly(client.start(), ANSWERS_S)
-    finally:
-        await quietly(client.close(), ANSWERS_S)
+    return await quietly(_hello(bootstrap), ANSWERS_S)
+
+
+async def _hello(bootstrap: str) -> None:
+    async with started(_admin(bootstrap, ANSWERS_S), "close"):
+        pass
