@@ -36,6 +36,7 @@ def command(port: int, cluster_id: str) -> list[str]:
 class Broker:
     """The cluster id belongs to the installation, the port to the run: a restart comes back at the same address, empty."""
 
+    keeps = False  # whether a kill loses nothing that was acknowledged
     ready_within_s = READY_WITHIN_S
 
     def __init__(self, installation: Installation, supervisor: Supervisor) -> None:

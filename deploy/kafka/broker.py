@@ -12,6 +12,7 @@ READY_WITHIN_S = 60.0
 class ApacheKafka(Broker):
     """Unlike the embedded one it keeps what was acknowledged when it is killed and started anew; `restart` still bears it again empty."""
 
+    keeps = True
     ready_within_s = READY_WITHIN_S
     _node: Node
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.embedded import postgres as postgres_module
 from deploy.embedded import processes, system_user
@@ -287,45 +286,3 @@ async def test_a_service_cannot_open_the_database_of_another(installation: Insta
 async def test_secrets_are_for_their_owner_alone(installation: Installation) -> None:
     assert installation.secrets.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in installation.secrets.iterdir()} == {0o600}
-
-
-async def test_a_killed_broker_comes_back_by_itself_and_empty(own: Runtime) -> None:
-    await _create_topic(own.broker.bootstrap)
-    killed = own.broker.pid
-    assert killed
-    os.kill(killed, signal.SIGKILL)
-
-    async def back() -> bool:
-        return own.broker.pid not in (None, killed) and await own.broker._answers()
-
-    await eventually(back)
-    assert await _topics(own.broker.bootstrap) == set()
-
-
-async def test_the_broker_is_born_again_at_the_same_address_with_the_same_id(own: Runtime) -> None:
-    before = own.broker.bootstrap, own.broker.cluster_id
-    await _create_topic(own.broker.bootstrap)
-    await own.broker.kill()
-    assert own.broker.pid is None
-    await own.broker.restart()
-    assert (own.broker.bootstrap, own.broker.cluster_id) == before
-    assert await _topics(own.broker.bootstrap) == set()
-
-
-async def _create_topic(bootstrap: str) -> None:
-    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await client.start()
-    try:
-        await client.create_topics([NewTopic("kept", 1, 1)])
-    finally:
-        await client.close()
-    assert await _topics(bootstrap) == {"kept"}
-
-
-async def _topics(bootstrap: str) -> set[str]:
-    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await client.start()
-    try:
-        return set(await client.list_topics())
-    finally:
-        await client.close()

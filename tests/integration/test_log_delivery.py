@@ -159,6 +159,17 @@ class TestGaps:
         assert await log.verify() == 40
         assert [p.asks for p in await log.places()] == [1, 1]
 
+    async def test_a_broker_killed_and_started_loses_nothing(self, log: Log) -> None:
+        """Apache Kafka goes on where it was; the embedded broker is empty."""
+        async with running(log.relay().run, log.consumer().run):
+            await log.append([b"a"] * 100)
+            await log.drained()
+            log.broker.kill()
+            await log.append([b"b"] * 100)
+            log.broker.start()
+            await log.drained()
+        assert await log.verify() == 200
+
     async def test_a_broker_born_again_empty_loses_nothing(self, log: Log) -> None:
         async with running(log.relay().run, log.consumer().run):
             await log.append([b"a"] * 100)
