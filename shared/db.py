@@ -78,6 +78,7 @@ class Database:
             timeout=CONNECT_S,
             command_timeout=self._command_s,
             server_settings=self._settings,
+            reset=_nothing_to_reset,
         )
         return self
 
@@ -133,15 +134,18 @@ class Database:
         A process stopped inside a COPY keeps its locks beyond every time-out of PostgreSQL. Only a session of our own role, that
         waits for no lock itself and has not moved for IDLE_ROOT_S seconds, is terminated (design: the numbered log, "Blocked").
         """
-        watcher = asyncio.create_task(self._watch(tx.get_server_pid()))
+        watchers: list[asyncio.Task[None]] = []
+        pid = tx.get_server_pid()
+        begin = asyncio.get_running_loop().call_later(BLOCKED_S, lambda: watchers.append(asyncio.create_task(self._watch(pid))))
         try:
             yield
         finally:
-            watcher.cancel()
+            begin.cancel()
+            for watcher in watchers:
+                watcher.cancel()
 
     async def _watch(self, pid: int) -> None:
         while True:
-            await asyncio.sleep(BLOCKED_S)
             with contextlib.suppress(*LOST, asyncpg.PostgresError):  # if we cannot look, lock_timeout ends the wait
                 other = await asyncpg.connect(self.dsn, timeout=CONNECT_S, command_timeout=CONNECT_S)
                 try:
@@ -149,6 +153,11 @@ class Database:
                 finally:
                     other.terminate()
                 log.warning("database.blocked", waiting_pid=pid, waited_s=BLOCKED_S, terminated=[r["pid"] for r in gone])
+            await asyncio.sleep(BLOCKED_S)
+
+
+async def _nothing_to_reset(_pg: object) -> None:
+    """What our transactions set and lock ends with them; asyncpg would ask the server to forget it once more, each time."""
 
 
 # Whoever is at the root of the queue of locks before session $1, and has not moved for $2 seconds.

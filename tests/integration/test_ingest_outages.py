@@ -99,6 +99,7 @@ class Gate:
         self._writers: set[asyncio.StreamWriter] = set()
         self.answers_dropped = 0
         self._drop_after: bytes | None = None
+        self._deaf: set[asyncio.StreamWriter] = set()  # clients that hear nothing any more
 
     async def __aenter__(self) -> "Gate":
         self._server = await asyncio.start_server(self._through, "127.0.0.1", 0)
@@ -146,10 +147,15 @@ class Gate:
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asker: asyncio.StreamWriter | None) -> None:
         while data := await reader.read(65536):
             await self._passes.wait()
+            if writer in self._deaf:
+                continue
+            dropped = asker and self._drop_after and self._drop_after in data
+            if asker and dropped:
+                self._drop_after = None
+                self._deaf.add(asker)
             writer.write(data)
             await writer.drain()
-            if asker and self._drop_after and self._drop_after in data:
-                self._drop_after = None
+            if asker and dropped:
                 self.answers_dropped += 1
                 await asyncio.sleep(0.2)  # PostgreSQL commits
                 asker.transport.abort()
