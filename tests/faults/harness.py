@@ -7,6 +7,7 @@ import asyncio
 import atexit
 import contextlib
 import functools
+import os
 import secrets
 import signal
 import socket
@@ -63,10 +64,13 @@ create table effect (
 
 
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
+    """Below those that outgoing connections get: one that stands empty while its broker is down is not taken meanwhile."""
+    for _ in range(100):
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
+    raise TimeoutError("no free port on 127.0.0.1")
 
 
 def wait_for_port(port: int, within_s: float = 20) -> None:
@@ -109,8 +113,8 @@ class Broker:
 
     def start(self) -> None:
         """Soon it answers; `wait_for_port` to know."""
-        argv = leashed(self._command(), None, signal.SIGKILL)
-        self._process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        output = None if os.environ.get("TONGCUN_TEST_SHOW") else subprocess.DEVNULL
+        self._process = subprocess.Popen(leashed(self._command(), None, signal.SIGKILL), stdout=output, stderr=output)
 
     def signal(self, number: int) -> None:
         assert self._process is not None
