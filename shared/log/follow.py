@@ -137,11 +137,11 @@ class Follower:
 
     @contextlib.contextmanager
     def following(self, partitions: frozenset[int]) -> Iterator[None]:
-        """During a turn; it looks at every partition anew."""
+        """During a turn; it looks at every partition anew, and its client has RENEW_S from now on, however long it took to join."""
         for partition in self.diverged:
             metrics.DIVERGED.labels(self._topic, partition).set(0)
         self.diverged.clear()
-        self.ours = partitions
+        self.ours, self._renewed_at = partitions, time.monotonic()
         try:
             yield
         finally:

@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from shared import failpoints
 from shared.log import Closed
-from tests.faults.harness import FIGURES, WRITER_TABLES, Log, as_owner, survived
+from tests.faults.harness import EITHER_WAY, FIGURES, WRITER_TABLES, Log, as_owner, survived
 from tests.faults.processes import Process, processes, writing
 
 pytest_plugins = ("tests.faults.log_fixtures",)
@@ -25,7 +25,7 @@ async def proven(log: Log, what: str, faults: int, within_s: float = DRAIN_S) ->
     drained_s = await log.drained(within_s)
     await log.watermark_is_true()
     events = await log.verify()
-    survived(what, faults, events, drained_s)
+    survived(f"{what}, in a group" if log.shared else what, faults, events, drained_s)
 
 
 @contextlib.contextmanager
@@ -36,6 +36,7 @@ def started(*them: Process) -> Iterator[None]:
         yield
 
 
+@EITHER_WAY
 async def test_fifty_kills_at_random(log: Log) -> None:
     seed = random.SystemRandom().randrange(10**6)
     dice = random.Random(seed)
@@ -59,6 +60,7 @@ async def test_fifty_kills_at_random(log: Log) -> None:
         await proven(log, f"killed at random (seed {seed})", KILLS)
 
 
+@EITHER_WAY
 @pytest.mark.parametrize("roles", [("relay", "relay", "worker"), ("relay", "worker", "worker"), ("relay", "relay", "worker", "worker")])
 async def test_two_of_each(log: Log, roles: tuple[str, ...]) -> None:
     them = [Process(role, log) for role in roles]
@@ -88,6 +90,7 @@ async def test_a_zombie_wakes_up_after_another_has_taken_over(log: Log, role: st
         await proven(log, f"zombie {role}", 3)
 
 
+@EITHER_WAY
 @pytest.mark.parametrize("role", ["worker", "writer"])
 async def test_a_process_stopped_inside_a_copy_is_got_rid_of(log: Log, role: str) -> None:
     """Its session holds row locks beyond every time-out of PostgreSQL; whoever has waited for 5 s ends it."""
@@ -100,7 +103,7 @@ async def test_a_process_stopped_inside_a_copy_is_got_rid_of(log: Log, role: str
                     await asyncio.sleep(0.05)
             worker.start()
             at = await log.heads()
-            await asyncio.sleep(12)
+            await asyncio.sleep(22 if log.shared else 12)  # the group gives its partitions to the other when its session is over
             heads, consumed = await log.heads(), await log.consumed()
             assert all(heads[p] > at[p] for p in at), f"appending stood still: {at} -> {heads}"
             assert all(consumed[p] >= at[p] for p in at), f"consuming stood still: {at}, {consumed}"
@@ -110,6 +113,7 @@ async def test_a_process_stopped_inside_a_copy_is_got_rid_of(log: Log, role: str
         await proven(log, f"{role} stopped inside a COPY", 1)
 
 
+@EITHER_WAY
 async def test_the_topic_is_made_anew(log: Log) -> None:
     relay, worker = Process("relay", log), Process("worker", log)
     with started(relay, worker):
@@ -124,6 +128,7 @@ async def test_the_topic_is_made_anew(log: Log) -> None:
         await proven(log, "topic deleted", 4)
 
 
+@EITHER_WAY
 async def test_the_broker_hangs_and_goes_away(log: Log) -> None:
     relay, worker = Process("relay", log), Process("worker", log)
     with started(relay, worker):
