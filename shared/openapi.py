@@ -1,5 +1,8 @@
 """What an operation documents, it keeps to: the errors of the OpenAPI document, and the refusal of what the document does not name."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -77,8 +80,30 @@ REPORT_BODY = {
 }
 
 
+@dataclass(frozen=True)
+class Rule:
+    """What an operation takes. `query`: the keys; None: any."""
+
+    query: frozenset[str] | None
+    json_only: bool
+
+
 class Api(FastAPI):
     """FastAPI whose document holds the one schema of problems."""
+
+    @cached_property
+    def rules(self) -> dict[tuple[str, str], Rule]:
+        """By path and method, in lower case."""
+        return {
+            (path, method): Rule(
+                None
+                if operation.get("x-any-query")
+                else frozenset(p["name"] for p in operation.get("parameters", ()) if p["in"] == "query"),
+                list(operation.get("requestBody", {}).get("content", ())) == ["application/json"],
+            )
+            for path, methods in self.openapi()["paths"].items()
+            for method, operation in methods.items()
+        }
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
@@ -97,14 +122,14 @@ class Api(FastAPI):
 async def documented(request: Request) -> None:
     """A dependency of every operation. 422 for a query key that the document does not name: ignored, a misspelt filter would answer
     too much, and `?dry_run=1` would write. 415 for a body of a type that it does not name."""
-    operation = request.app.openapi()["paths"][request.scope["route"].path][request.method.lower()]
-    if request.query_params and not operation.get("x-any-query"):
-        _check_query(request, {p["name"] for p in operation.get("parameters", ()) if p["in"] == "query"})
-    if list(operation.get("requestBody", {}).get("content", ())) == ["application/json"]:
+    rule: Rule = request.app.rules[request.scope["route"].path, request.method.lower()]
+    if rule.query is not None and request.query_params:
+        _check_query(request, rule.query)
+    if rule.json_only:
         _check_json(request.headers.get("content-type", ""))
 
 
-def _check_query(request: Request, known: set[str]) -> None:
+def _check_query(request: Request, known: Collection[str]) -> None:
     unknown = [name for name in dict.fromkeys(request.query_params.keys()) if name not in known]
     if not unknown:
         return

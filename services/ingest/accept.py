@@ -87,7 +87,7 @@ async def _verdicts(database: Database, tx: Write, drafts: Sequence[Draft]) -> l
     async with database.unblocked(tx):
         new = await repository.insert_events(tx, first)
         stored = await repository.contents(tx, [event for event in first if event not in new])
-        known = verdicts.known_contents(first, new, stored)
+        known = verdicts.known_contents(first, stored)
         versions = await repository.insert_versions(tx, verdicts.other_contents(candidates, known))
     words = iter(verdicts.decide(candidates, known, new, versions))
     return [[next(words) for _ in some] for some in each]

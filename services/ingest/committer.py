@@ -1,4 +1,4 @@
-"""Group commit: pushes that arrive while a commit is under way share the next one.
+"""Group commit: pushes that arrive while a commit is under way share the next one. One commit at a time: two would be smaller, not sooner.
 
 When a shared commit fails its pushes are committed one by one, so that a bad one fails alone. When its outcome is unknown (the answer
 to COMMIT was lost) the receipts are looked up, never run again.
@@ -23,7 +23,6 @@ from shared.log import Closed
 
 logger = structlog.get_logger(__name__)
 
-COMMITTERS = 2  # one commit travels while the next one is prepared
 MAX_PUSHES = 64  # of one commit
 MAX_EVENTS = 3_200  # of one commit: beyond it a commit takes longer than a sender should wait for others
 MAX_WAITING = 1_024  # pushes: bodies in memory are bounded, the next one is told to come later
@@ -64,26 +63,25 @@ class Committer:
         self._database, self._partitions = database, partitions
         self._queue: deque[_Waiting] = deque()
         self._work = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._task: asyncio.Task[None] | None = None
         self._limits: set[asyncio.Timeout] = set()  # of the commits under way
         self._broken_until = 0.0
         self._closing = False
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._run()) for _ in range(COMMITTERS)]
+        self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
         """Commit what waits, then end."""
         self._closing = True
         self._work.set()
-        _, late = await asyncio.wait(self._tasks, timeout=DRAIN_S)
-        for task in late:
-            task.cancel()
+        if self._task and (await asyncio.wait([self._task], timeout=DRAIN_S))[1]:
+            self._task.cancel()
 
     @property
     def alive(self) -> bool:
-        """Whether every committer is at work; one that has ended met an error that nobody foresaw."""
-        return bool(self._tasks) and not any(task.done() for task in self._tasks)
+        """Whether somebody commits; a task that has ended met an error that nobody foresaw."""
+        return self._task is not None and not self._task.done()
 
     async def commit(self, draft: Draft) -> Receipt:
         """Raises Later when nothing was stored."""

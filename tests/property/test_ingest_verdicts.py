@@ -46,7 +46,7 @@ class Tables:
         assert list(first) == sorted(first), "concurrent commits lock in one order"
         new = {e for e in first if e not in self.event}
         self.event |= {e: first[e] for e in new}
-        known = verdicts.known_contents(first, new, {e: c for e, c in self.event.items() if e in first and e not in new})
+        known = verdicts.known_contents(first, {e: c for e, c in self.event.items() if e in first and e not in new})
         others = verdicts.other_contents(candidates, known)
         assert others == sorted(set(others))
         new_versions = set(others) - self.versions

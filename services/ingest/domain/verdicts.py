@@ -14,36 +14,31 @@ VERDICTS = ("accepted", "duplicate", "conflict", "quarantined", "rejected")  # o
 
 def first_contents(candidates: Sequence[Candidate]) -> dict[bytes, bytes]:
     """What to offer as new events: the first content of each id, sorted by id, so that concurrent commits lock in one order."""
-    first: dict[bytes, bytes] = {}
-    for event, content in candidates:
-        first.setdefault(event, content)
-    return dict(sorted(first.items()))
+    return dict(sorted(dict(reversed(candidates)).items()))
 
 
-def known_contents(first: Mapping[bytes, bytes], new: Collection[bytes], stored: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """The content under which each event stands in the event table after the first insert."""
-    return {event: content if event in new else stored[event] for event, content in first.items()}
+def known_contents(first: Mapping[bytes, bytes], stored: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """The content under which each event stands in the event table after the first insert; `stored`: of those that were there before."""
+    return {**first, **stored}
 
 
 def other_contents(candidates: Sequence[Candidate], known: Mapping[bytes, bytes]) -> list[Candidate]:
     """What to offer as further versions, sorted."""
-    return sorted({(event, content) for event, content in candidates if known[event] != content})
+    return sorted({candidate for candidate in candidates if known[candidate[0]] != candidate[1]})
 
 
 def decide(
     candidates: Sequence[Candidate], known: Mapping[bytes, bytes], new: Collection[bytes], new_versions: Collection[Candidate]
 ) -> list[Verdict]:
     """New event: accepted. Other content, new: conflict. All else: duplicate. Each is new once, for the first that tells it."""
-    seen: set[Candidate] = set()
+    events, versions = set(new), set(new_versions)
     verdicts: list[Verdict] = []
     for candidate in candidates:
         event, content = candidate
-        if candidate in seen:
-            verdicts.append("duplicate")
-            continue
-        seen.add(candidate)
         if known[event] == content:
-            verdicts.append("accepted" if event in new else "duplicate")
+            verdicts.append("accepted" if event in events else "duplicate")
+            events.discard(event)
         else:
-            verdicts.append("conflict" if candidate in new_versions else "duplicate")
+            verdicts.append("conflict" if candidate in versions else "duplicate")
+            versions.discard(candidate)
     return verdicts
