@@ -15,7 +15,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -159,11 +159,10 @@ def is_free(port: int) -> bool:
         return True
 
 
-def free_port(taken: set[int]) -> int:
+def free_port(taken: Set[int] = frozenset()) -> int:
+    """Below those that the system gives to outgoing connections: one chosen now is still free when its server starts, or starts anew."""
     for _ in range(100):
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            port: int = probe.getsockname()[1]
-        if port not in taken:
+        port = 20_000 + secrets.randbelow(12_000)
+        if port not in taken and is_free(port):
             return port
     raise CannotStart("no free port on 127.0.0.1 / 本机没有可用端口")

@@ -26,7 +26,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
 from deploy.embedded.broker import command
-from deploy.embedded.installation import Dsns
+from deploy.embedded.installation import Dsns, free_port
 from deploy.embedded.runtime import chosen_broker
 from deploy.embedded.supervisor import leashed
 from deploy.kafka.broker import ApacheKafka
@@ -61,16 +61,6 @@ create table effect (
     seq bigint generated always as identity, partition int, batch_no bigint, position bigint, value bytea,
     who text default current_setting('application_name'))
 """
-
-
-def free_port() -> int:
-    """Below those that outgoing connections get: one that stands empty while its broker is down is not taken meanwhile."""
-    for _ in range(100):
-        port = 20_000 + secrets.randbelow(12_000)
-        with socket.socket() as s, contextlib.suppress(OSError):
-            s.bind(("127.0.0.1", port))
-            return port
-    raise TimeoutError("no free port on 127.0.0.1")
 
 
 def wait_for_port(port: int, within_s: float = 20) -> None:

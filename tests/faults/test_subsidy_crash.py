@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from deploy.embedded.installation import free_port
 from shared.contracts.registry import TOPIC as REGISTRY_TOPIC
 from shared.contracts.registry import AnyRecord, RegistryChange
 from shared.contracts.scan import TOPIC as SCANS_TOPIC
@@ -25,7 +26,7 @@ from shared.db import Database
 from shared.identity import parcel_key, partition_of
 from shared.log import WRITER_MUTABLE, Entry, Relay, append, create_partitions, heard, positions_from_json, report_to_json, writer_tables
 from tests.conftest import MakeDatabase
-from tests.faults.harness import ROOT, Broker, as_owner, broker, ddl, free_port, grants, running
+from tests.faults.harness import ROOT, Broker, as_owner, broker, ddl, grants, running
 from tests.integration.subsidy_books import OPENED, PARTITIONS, RESET, Books, alias, at, audit, county, filing, scan, station
 
 pytest_plugins = ("tests.integration.subsidy_fixtures",)
