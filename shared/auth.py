@@ -150,6 +150,15 @@ _bearer = HTTPBearer(auto_error=False, description="EdDSA JWT; `tongcun token --
 
 
 async def _authorise(request: Request, scopes: SecurityScopes, given: HTTPAuthorizationCredentials | None = Security(_bearer)) -> Principal:
+    return await _check(request, scopes.scopes, given)
+
+
+async def authorised(request: Request, scopes: Collection[str]) -> Principal:
+    """What `requires` gives, for whoever is not called by FastAPI."""
+    return await _check(request, scopes, await _bearer(request))
+
+
+async def _check(request: Request, scopes: Collection[str], given: HTTPAuthorizationCredentials | None) -> Principal:
     if given is None:
         raise Problem(
             401,
@@ -169,7 +178,7 @@ async def _authorise(request: Request, scopes: SecurityScopes, given: HTTPAuthor
             "The token is not valid, or has expired: get a new one.",
             headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
         ) from None
-    if missing := [s for s in scopes.scopes if s not in principal.scopes]:
+    if missing := [s for s in scopes if s not in principal.scopes]:
         raise lacks_scope(missing[0])
     return principal
 

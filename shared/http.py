@@ -18,6 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, PlainSerializer
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import docs, telemetry
@@ -227,8 +228,12 @@ def create_app(
     routers: Sequence[APIRouter],
     checks: Mapping[str, Check],
     max_body_bytes: int,
+    direct: Sequence[BaseRoute] = (),
 ) -> FastAPI:
-    """One service's API: its routers, and what every service answers (`/`, health, metrics, docs, problem details)."""
+    """One service's API: its routers, and what every service answers (`/`, health, metrics, docs, problem details).
+
+    `direct`: routes that are tried before all others (shared/direct.py).
+    """
     app = Api(
         title=title,
         description=description,
@@ -242,6 +247,7 @@ def create_app(
     for router in routers:
         app.include_router(router, dependencies=[Depends(documented)])
     app.include_router(_common(service, title, checks))
+    app.router.routes[:0] = direct
     app.add_middleware(_Observe, max_body_bytes=max_body_bytes)
     _handlers(app, max_body_bytes)
     return app

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from services.ingest.domain.items import FUTURE, MAX_DEPTH, MAX_ITEMS, Item, Unreadable
+from services.ingest.domain.items import MAX_DEPTH, MAX_ITEMS, Item, Unreadable, latest
 from shared.contracts.scan import Action
 
 MAX_FORM_FIELDS = 32
@@ -64,9 +64,9 @@ class RawPush:
     token: str | None = None
 
     @cached_property
-    def latest(self) -> datetime:
+    def latest(self) -> str:
         """The last moment that a scan of this push can be of."""
-        return self.received_at + FUTURE
+        return latest(self.received_at)
 
     @cached_property
     def form(self) -> Mapping[str, str]:

@@ -197,7 +197,7 @@ _is_plain = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\+
 _is_rfc3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})\Z").match
 
 
-def _instant(text: str, latest: datetime) -> tuple[datetime, str]:
+def _instant(text: str, latest: str) -> tuple[datetime, str]:
     """(instant, as the log writes it: to the microsecond, what lies beyond is cut off; the identity keeps the text as sent)"""
     try:
         if _is_plain(text):
@@ -209,7 +209,7 @@ def _instant(text: str, latest: datetime) -> tuple[datetime, str]:
             raise Flaw("time.unreadable", "scanned_at")
     except (ValueError, OverflowError):
         raise Flaw("time.unreadable", "scanned_at") from None
-    if implausible(at, latest):
+    if implausible(text, latest):
         raise Flaw("time.implausible", "scanned_at")
     return at, text
 

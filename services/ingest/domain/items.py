@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import msgspec
 
+from shared.calendar import SHANGHAI
 from shared.contracts.scan import Retracts
 from shared.identity import content, event_key, parcel_key
 
@@ -19,7 +20,7 @@ MAX_TEXT = 200
 MAX_WEIGHT_G = 10_000_000
 WAYBILL = r"^[0-9A-Za-z-]{4,32}\Z"  # a number of no known brand's shape is a warning elsewhere, never a refusal (domain facts §1.10)
 DIVISION = r"^[0-9]{12}\Z"
-EARLIEST_YEAR = 2015  # older than any programme: a clock that was never set
+EARLIEST = "2015-01-01T00:00:00+08:00"  # older than any programme: a clock that was never set
 FUTURE = timedelta(hours=24)  # a scanner's clock may be wrong by a time zone, hardly by more
 
 # NUL ends up nowhere (PostgreSQL refuses it), control and bidirectional characters deceive whoever reads a log or a table.
@@ -144,6 +145,14 @@ def _plain(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFKC", text)
 
 
-def implausible(at: datetime, latest: datetime) -> bool:
-    """A scan from tomorrow or from before the programme: kept aside, since its day would decide a month's money."""
-    return at.year < EARLIEST_YEAR or at > latest
+def latest(received_at: datetime) -> str:
+    """The last moment that a scan can be of, as `implausible` takes it."""
+    return (received_at + FUTURE).astimezone(SHANGHAI).isoformat(timespec="seconds")
+
+
+def implausible(at: str, latest: str) -> bool:
+    """A scan from tomorrow or from before the programme: kept aside, since its day would decide a month's money.
+
+    Both as the log writes a time, in one zone: they compare as texts.
+    """
+    return not EARLIEST <= at <= latest

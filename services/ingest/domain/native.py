@@ -95,7 +95,7 @@ def waybill(document: Document, field: str, at: str = "") -> str:
     return text.upper()
 
 
-def shanghai_time(document: Document, field: str, latest: datetime, at: str = "") -> tuple[str, str, datetime]:
+def shanghai_time(document: Document, field: str, latest: str, at: str = "") -> tuple[str, str, datetime]:
     """(as sent, as the log writes it, instant) of a `yyyy-MM-dd HH:mm:ss`: without a zone, +08:00 is meant (domain facts §1.3)."""
     text = required(document, field, at)
     pointer = f"{at}/{field}"
@@ -105,9 +105,10 @@ def shanghai_time(document: Document, field: str, latest: datetime, at: str = ""
         instant = datetime.fromisoformat(text).replace(tzinfo=SHANGHAI)
     except ValueError:  # 30 February, 25 o'clock
         raise Flaw("time.unreadable", pointer) from None
-    if implausible(instant, latest):
+    written = f"{text[:10]}T{text[11:]}+08:00"
+    if implausible(written, latest):
         raise Flaw("time.implausible", pointer)
-    return text, f"{text[:10]}T{text[11:]}+08:00", instant
+    return text, written, instant
 
 
 def brand_of(code: str, table: Mapping[str, str], allowed: tuple[str, ...], pointer: str) -> str:

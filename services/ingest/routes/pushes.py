@@ -9,10 +9,12 @@ from services.ingest import schemas
 from services.ingest.routes import bounded_body, ingest
 from services.ingest.service import RETRY_AFTER_S, Answer
 from shared.auth import Principal, requires
+from shared.direct import Direct
 from shared.openapi import problems, unsecured
 from shared.problems import Problem
 
 router = APIRouter(tags=["push 推送"])
+WRITES = "scans:write"
 
 Name = Annotated[str, Path(max_length=64)]
 NATIVE_BODY = {
@@ -52,13 +54,16 @@ async def push_with_token(request: Request, feed: Name, token: Annotated[str, Pa
     responses=problems(404, 409, body=True),
     openapi_extra=SCANS_BODY,
 )
-async def scans(request: Request, principal: Principal = requires("scans:write")) -> Response:
+async def scans(request: Request, principal: Principal = requires(WRITES)) -> Response:
     """Up to 500 scans in the programme's own words; 200 even when every item fails, 4xx: nothing was read, 503: nothing was stored."""
     name = principal.tenant("feed")
     if name is None:
         raise Problem(403, "token.no_feed", "令牌没有 feed，请换领。", "The token names no feed: get one with the claim `feed`.")
     receipt = await ingest(request).scans(name, await bounded_body(request), request.headers.get("content-encoding", "").lower())
     return Response(msgspec.json.encode(receipt), headers={"Receipt-Id": receipt.receipt_id}, media_type="application/json")
+
+
+direct = Direct(router, "/v1/scans", scans, WRITES)
 
 
 def _content_type(request: Request) -> str:
