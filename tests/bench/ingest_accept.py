@@ -167,7 +167,6 @@ async def run(directory: Path, dsns: Dsns, superuser: str, *, partitions: int = 
                 value, accepted = await send(api.url, token, measured.bodies[part])
                 assert accepted, "nothing was new"
                 rounds.append((value / bare, value, bare))
-        print([(round(r, 3), round(v), round(b)) for r, v, b in rounds])
     ratio, value, bare = map(statistics.median, zip(*rounds, strict=True))
     return [{"name": "ingest.accept", "value": round(value), "unit": "events/s", "floor": round(bare), "ratio": round(ratio, 3)}]
 
