@@ -74,6 +74,9 @@ def wait_for_port(port: int, within_s: float = 20) -> None:
 
 # A test, or a module of them, with `log` once for each way in which a consumer gets its partitions.
 EITHER_WAY = pytest.mark.parametrize("log", ["fixed", "shared"], indirect=True)
+# The same where a group is joined again and again, each time for 3 s on the embedded broker: there it is among the long tests.
+SHARED_OR_LONG = pytest.param("shared", marks=() if chosen_broker() is ApacheKafka else pytest.mark.long)
+EITHER_WAY_IN_TIME = pytest.mark.parametrize("log", ["fixed", SHARED_OR_LONG], indirect=True)
 FIGURES: list[str] = []  # what the tests have measured; printed at the end of the run (tests/faults/conftest.py)
 
 

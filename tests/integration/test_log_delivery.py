@@ -17,7 +17,7 @@ from shared.log import (
     Stalled,
 )
 from shared.log.chain import HEADER, link
-from tests.faults.harness import EITHER_WAY, Log, record_effect, running, until
+from tests.faults.harness import EITHER_WAY, EITHER_WAY_IN_TIME, Log, record_effect, running, until
 
 pytest_plugins = ("tests.faults.log_fixtures",)
 
@@ -147,7 +147,7 @@ class TestHooks:
         assert [(b.batch_no, b.next_position, list(b.records)) for b in batches] == [(2, 0, []), (3, 0, []), (4, 0, [])]
 
 
-@EITHER_WAY
+@EITHER_WAY_IN_TIME
 class TestGaps:
     async def test_a_position_that_never_arrived_is_asked_for_and_comes_again(self, log: Log) -> None:
         """The relay believes that it has published what Kafka does not have: its head was deleted, or an acknowledged send was lost."""
