@@ -30,7 +30,8 @@ STILL_S = 3  # a cursor that somebody else has moved must have been still for th
 ANSWER_S = 15  # for one round of sends: a broker that was born again may never answer one, and then only a new producer helps
 STALLED_S = 30
 MAX_ROWS = 2_000  # of one partition in one round
-MAX_BYTES = 2 * kafka.MAX_BATCH_BYTES  # what more would we read than one batch can take
+RECORD_BYTES = 64  # of a record beside its key and value, with its header
+MAX_BYTES = kafka.MAX_BATCH_BYTES - 1_024  # of the records of one batch; the rest is the batch's own
 
 # The cursors of a topic with their heads and what each consumer has reported.
 STATE = """
@@ -43,17 +44,17 @@ cross join lateral (
 ) c
 where r.topic = $1
 """
-# What follows the cursors of all partitions, by the numbers and by the bytes at most one batch of each.
+# What follows the cursors of all partitions, of each as much as one batch takes, by the numbers and by the bytes; always one row at least.
 NEW_ROWS = """
 select c.partition, l.position, l.key, l.value, l.chain
 from unnest($2::int[], $3::bigint[]) c(partition, next_position)
 cross join lateral (
-    select *, sum(octet_length(value)) over (order by position) - octet_length(value) as bytes_before from (
-        select position, key, value, chain from log
+    select *, sum(size) over (order by position) as bytes from (
+        select position, key, value, chain, octet_length(key) + octet_length(value) + $6::int as size from log
         where topic = $1 and partition = c.partition and position >= c.next_position order by position limit $4
     ) page
 ) l
-where l.bytes_before < $5
+where l.bytes <= $5 or l.bytes = l.size
 order by 1, 2
 """
 # The compare-and-set, for all partitions of a round. Cursors are locked in order, so that two relays never wait for each other.
@@ -135,6 +136,7 @@ class Relay:
         self._database, self._bootstrap, self._topic = database, bootstrap, topic
         self._versions: dict[int, int] = {}  # as we left them
         self._not_before: dict[int, float] = {}  # on stand-by until then
+        self._ahead: dict[int, list[asyncpg.Record]] = {}  # rows that were read while others were on their way
         self.healthy = True
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -148,7 +150,7 @@ class Relay:
         )
 
     async def _session(self, stop: asyncio.Event) -> None:
-        self._versions, self._not_before = {}, {}
+        self._versions, self._not_before, self._ahead = {}, {}, {}
         await kafka.ensure_topic(self._bootstrap, self._topic, len(await self._cursors()))
         async with kafka.producer(self._bootstrap) as producer:
             while not stop.is_set():
@@ -181,24 +183,40 @@ class Relay:
         rows = await self._rows(behind)
         failpoints.hit("relay.before_send")
         async with asyncio.timeout(ANSWER_S):
-            sends = [self._send(producer, cursor, rows[cursor.partition]) for cursor in behind]
-            moves = await asyncio.gather(*sends)
+            _, moves = await asyncio.gather(self._read_ahead(behind, rows), self._send_all(producer, behind, rows))
         failpoints.hit("relay.after_send")
         if any(move.kafka_offset == -1 for move in moves):  # the embedded broker takes records for a topic that does not exist
             await kafka.ensure_topic(self._bootstrap, self._topic, max(self._versions) + 1)
         return moves
 
     async def _rows(self, behind: Sequence[Cursor]) -> dict[int, list[asyncpg.Record]]:
-        found = await self._database.pool.fetch(
-            NEW_ROWS, self._topic, [c.partition for c in behind], [c.next_position for c in behind], MAX_ROWS, MAX_BYTES
-        )
-        rows: dict[int, list[asyncpg.Record]] = {c.partition: [] for c in behind}
-        for row in found:
-            rows[row["partition"]].append(row)
+        """What follows each cursor: read ahead, unless the cursor has been moved meanwhile."""
+        ahead, self._ahead = self._ahead, {}
+        rows = {c.partition: found for c in behind if (found := ahead.get(c.partition)) and found[0]["position"] == c.next_position}
+        missing = {c.partition: c.next_position for c in behind if c.partition not in rows}
+        if missing:
+            rows |= await self._read(missing)
         for c in behind:
             if not rows[c.partition] or rows[c.partition][0]["position"] != c.next_position:
                 raise RuntimeError(f"the log {self._topic}/{c.partition} has lost position {c.next_position}: restore it from a backup")
         return rows
+
+    async def _read_ahead(self, behind: Sequence[Cursor], rows: Mapping[int, list[asyncpg.Record]]) -> None:
+        """Read what comes after `rows` while they are on their way: PostgreSQL and Kafka work at the same time."""
+        after = {c.partition: rows[c.partition][-1]["position"] + 1 for c in behind}
+        self._ahead = await self._read({c.partition: after[c.partition] for c in behind if after[c.partition] < c.head})
+
+    async def _read(self, positions: Mapping[int, int]) -> dict[int, list[asyncpg.Record]]:
+        rows: dict[int, list[asyncpg.Record]] = {partition: [] for partition in positions}
+        if positions:
+            for row in await self._database.pool.fetch(
+                NEW_ROWS, self._topic, list(positions), list(positions.values()), MAX_ROWS, MAX_BYTES, RECORD_BYTES
+            ):
+                rows[row["partition"]].append(row)
+        return rows
+
+    async def _send_all(self, producer: AIOKafkaProducer, behind: Sequence[Cursor], rows: Mapping[int, list[asyncpg.Record]]) -> list[Move]:
+        return await asyncio.gather(*(self._send(producer, cursor, rows[cursor.partition]) for cursor in behind))
 
     async def _send(self, producer: AIOKafkaProducer, cursor: Cursor, rows: Sequence[asyncpg.Record]) -> Move:
         batch, count = producer.create_batch(), 0
