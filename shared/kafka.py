@@ -17,6 +17,7 @@ START_S = 15  # to connect, find the cluster and its topics
 STOP_S = 5  # a client that does not stop is abandoned: `stop()` may hang on a broker that was born again
 ANSWERS_S = 3  # a broker that takes longer to say hello counts as silent
 MAX_BATCH_BYTES = 1 << 20  # Kafka's own default limit of one batch
+GROWN_S = 3
 MAX_REPLICAS = 3  # where there are as many brokers
 TOPIC_EXISTS = 36  # error code of CreateTopics
 
@@ -125,9 +126,18 @@ async def ensure_topic(bootstrap: str, topic: str, partitions: int) -> None:
         if there < partitions:
             with contextlib.suppress(IncompatibleBrokerVersion):  # the embedded broker cannot
                 await admin.create_partitions({topic: NewPartitions(partitions)})
-            there = await _partitions(admin, topic)
+                there = await _grown(admin, topic, partitions)
     if there < partitions:
         raise TopicMismatch(f"topic {topic} has {there} partitions, the log {partitions}: recreate the topic, the log fills it again")
+
+
+async def _grown(admin: AIOKafkaAdminClient, topic: str, partitions: int) -> int:
+    """A broker under load tells of what it has just been given a moment later."""
+    for _ in range(GROWN_S * 10):
+        if (there := await _partitions(admin, topic)) >= partitions:
+            return there
+        await asyncio.sleep(0.1)
+    return there
 
 
 async def _create(admin: AIOKafkaAdminClient, topic: str, partitions: int) -> int:
