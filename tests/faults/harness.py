@@ -14,6 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,7 @@ def survived(what: str, faults: int, events: int, drained_s: float) -> None:
     FIGURES.append(f"{what}: N = {faults}, {events} events, drained in {drained_s:.1f} s, 0 lost, 0 doubled; {bound}")
 
 
-class Broker:
+class Broker(ABC):
     """A broker of the test's own; `reborn` is empty, with the same cluster id and address."""
 
     grows: bool  # whether a topic can get more partitions
@@ -124,11 +125,11 @@ class Broker:
         self._forget()
         self.start()
 
-    def _command(self) -> list[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def _command(self) -> list[str]: ...
 
-    def _forget(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _forget(self) -> None: ...
 
 
 class EmbeddedBroker(Broker):

@@ -10,6 +10,8 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 
+import asyncpg
+
 from shared.db import Database, Write
 from shared.log import Batch, Consumer, Entry, Position, Relay, Report, append, heard
 from tests.faults.harness import record_effect
@@ -53,7 +55,7 @@ async def worker(stop: asyncio.Event) -> None:
     async def report(positions: Sequence[Position]) -> Report:
         try:
             writer.pool  # noqa: B018 - opened late: a worker starts while the writer is away
-        except Exception:
+        except asyncpg.InterfaceError:
             await writer.open()
         return await heard(writer, "subsidy", TOPIC, positions)
 
