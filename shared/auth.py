@@ -24,7 +24,7 @@ MAX_VERIFIED = 1024  # tokens whose signature need not be checked again: a sende
 
 READS = frozenset({
     "receipts:read", "feeds:read", "quarantine:read", "completeness:read", "log:read", "registry:read", "parcels:read", "payouts:read",
-    "summary:read", "policies:read", "holds:read", "sites:read",
+    "summary:read", "policies:read", "holds:read", "sites:read", "periods:read", "budgets:read", "declarations:read",
 })  # fmt: skip
 _COUNTY = READS - {"log:read", "receipts:read"}
 _PUBLIC = frozenset({"registry:read", "summary:read", "policies:read"})
@@ -33,15 +33,17 @@ _PUBLIC = frozenset({"registry:read", "summary:read", "policies:read"})
 ROLES: Mapping[str, frozenset[str]] = {
     "brand": _PUBLIC | {"scans:write", "receipts:read", "completeness:read", "quarantine:read", "parcels:read"},
     "operator": _PUBLIC | {"stations:write", "filings:submit", "parcels:read", "payouts:read", "holds:read", "sites:read"},
-    "merchant": _PUBLIC | {"parcels:read", "payouts:read"},
+    "merchant": _PUBLIC | {"parcels:read", "payouts:read", "merchants:write", "declarations:read", "declarations:write"},
     "township": _PUBLIC | {"payouts:read", "holds:read", "sites:read"},
     "postal": _PUBLIC | {"filings:decide"},
-    "reviewer": _COUNTY,
-    "coordinator": _COUNTY | {"stations:write", "operators:write", "filings:submit", "filings:decide"},
-    "finance": _PUBLIC | {"parcels:read", "payouts:read", "holds:read"},
+    "reviewer": _COUNTY | {"holds:decide", "merchants:review"},
+    "coordinator": _COUNTY | {"stations:write", "operators:write", "filings:submit", "filings:decide", "merchants:write"},
+    "finance": _PUBLIC
+    | {"parcels:read", "payouts:read", "holds:read", "periods:read", "periods:close", "budgets:read", "budgets:write", "declarations:read"},
     "auditor": READS,
     "dashboard": _PUBLIC | {"payouts:read", "sites:read", "completeness:read"},
-    "admin": READS | {"feeds:write", "stations:write", "operators:write", "filings:submit", "filings:decide", "log:admin"},
+    "admin": READS
+    | {"feeds:write", "stations:write", "operators:write", "merchants:write", "filings:submit", "filings:decide", "log:admin"},
     "service": frozenset({"log:report"}),
 }
 

@@ -332,7 +332,8 @@ Table(
     metadata,
     _partition(),
     _batch("asked_batch_no"),  # of partition −1
-    Column("site_ids", ARRAY(LargeBinary)),  # null: every parcel
+    Column("site_ids", ARRAY(LargeBinary)),  # parcels with evidence at these sites
+    Column("parcel_keys", ARRAY(LargeBinary)),  # these parcels; both null: every parcel
     Column("cursor", LargeBinary, nullable=False),  # parcels up to here are done
     _batch("done_batch_no", nullable=True),
     PrimaryKeyConstraint("partition", "asked_batch_no"),

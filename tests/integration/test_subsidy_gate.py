@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.subsidy.service import batch
+from services.subsidy.service.admin import admin_batch
 from services.subsidy.service.batch import ScanBatches
 from services.subsidy.service.evidence import Scan
 from services.subsidy.service.registry_apply import RegistryBatches
@@ -167,3 +168,30 @@ async def _result(dsns: tuple[str, str], steps: Sequence[list[ScanEvent] | Stati
         return await books.rows(
             "select waybill_no, outcome, net_fen, held_fen, beneficiary_id, station_id, service_date from parcel order by waybill_no"
         )
+
+
+async def test_named_parcels_alone_are_assessed_again(subsidy_dsns: tuple[str, str]) -> None:
+    async with emptied(subsidy_dsns) as books:
+        await books.send(*(scan(f"N{n}") for n in range(40)))
+        named = [parcel_key("zto", f"N{n}") for n in range(0, 40, 4)]
+        async with admin_batch(books.database) as asked:
+            await asked.reassess([*named, named[0]])
+        await books.drain()
+        again = await books.rows("select parcel_key from assessment group by 1 having count(*) = 2")
+        assert {r["parcel_key"] for r in again} == set(named)
+        assert await books.rows("select from reassessment where done_batch_no is null") == []
+
+
+async def _ask_and_fail(books: Books) -> None:
+    async with admin_batch(books.database) as asked:
+        await asked.reassess([parcel_key("zto", "N1")])
+        raise ZeroDivisionError
+
+
+async def test_what_a_person_asks_for_leaves_nothing_when_it_fails(subsidy_dsns: tuple[str, str]) -> None:
+    async with emptied(subsidy_dsns) as books:
+        before = await books.rows("select max(revision), count(*) from batch")
+        with pytest.raises(ZeroDivisionError):
+            await _ask_and_fail(books)
+        assert await books.rows("select max(revision), count(*) from batch") == before
+        await books.change(station(version=2))  # the registry's consumer goes on

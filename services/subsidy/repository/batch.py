@@ -51,7 +51,7 @@ from unnest($1::bytea[], $2::int[]) k(parcel_key, seq) join payout p using (parc
 """
 
 OLDEST_TASK = """
-select asked_batch_no, site_ids, cursor from reassessment
+select asked_batch_no, site_ids, parcel_keys, cursor from reassessment
 where partition = $1 and done_batch_no is null order by asked_batch_no limit 1
 """
 HAS_TASK = "select exists (select from reassessment where partition = $1 and done_batch_no is null)"
@@ -64,6 +64,7 @@ from unnest($2::bytea[]) s(site_id) cross join lateral (
     where site_id = s.site_id and partition = $1 and parcel_key > $3 order by parcel_key limit $4
 ) e order by 1 limit $4
 """
+CHUNK_OF_NAMED = "select k from unnest($1::bytea[]) k where k > $2 order by 1 limit $3"
 CHUNK_OF_ALL = "select parcel_key from parcel where partition = $1 and parcel_key > $2 order by 1 limit $3"
 ADVANCE_TASK = """
 update reassessment set cursor = $3, done_batch_no = $4 where partition = $1 and asked_batch_no = $2 and done_batch_no is null
@@ -154,10 +155,12 @@ async def take_evidence(tx: Write, rows: Sequence[Sequence[object]]) -> bool:
 
 async def chunk(tx: Write, partition: int, task: asyncpg.Record, limit: int) -> list[bytes]:
     """The next parcels of a re-assessment task, at most `limit`, in key order."""
-    if task["site_ids"] is None:
-        rows = await tx.fetch(CHUNK_OF_ALL, partition, task["cursor"], limit)
-    else:
+    if task["parcel_keys"] is not None:
+        rows = await tx.fetch(CHUNK_OF_NAMED, task["parcel_keys"], task["cursor"], limit)
+    elif task["site_ids"] is not None:
         rows = await tx.fetch(CHUNK_AT_SITES, partition, task["site_ids"], task["cursor"], limit)
+    else:
+        rows = await tx.fetch(CHUNK_OF_ALL, partition, task["cursor"], limit)
     return [r[0] for r in rows]
 
 

@@ -51,7 +51,7 @@ select exists (
     select from reassessment t join batch a on a.partition = -1 and a.batch_no = t.asked_batch_no
     left join batch d on d.partition = t.partition and d.batch_no = t.done_batch_no
     where t.partition = $1 and a.revision <= $2 and a.revision > $3 and (d.revision is null or d.revision > $2)
-      and (t.site_ids is null or t.site_ids && $4::bytea[])
+      and case when t.parcel_keys is not null then $5 = any(t.parcel_keys) else t.site_ids is null or t.site_ids && $4::bytea[] end
 )
 """
 

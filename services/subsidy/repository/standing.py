@@ -24,6 +24,10 @@ ASK_FOR_REASSESSMENT = """
 insert into reassessment (partition, asked_batch_no, site_ids, cursor)
 select c.partition, $2, $3::bytea[], ''::bytea from consumed c where c.topic = $1
 """
+ASK_FOR_PARCELS = """
+insert into reassessment (partition, asked_batch_no, parcel_keys, cursor) values ($1, $2, $3::bytea[], ''::bytea)
+"""
+PARTITIONS = "select count(*)::int from consumed where topic = $1"
 ADD_POLICY = "insert into policy (policy_version, batch_no, sha256, document) values ($1, $2, $3, $4)"
 # A write of partition −1 that no log position asks for takes its batch number here; the registry consumer then reads its place anew.
 NEXT_ADMIN_BATCH = """

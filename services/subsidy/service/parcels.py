@@ -150,7 +150,7 @@ class Parcels:
     async def _pending(self, known: Known, found: Found) -> bool:
         sites = sorted({e["site_id"] for e in found.evidence if e["site_id"]})
         since = found.assessment["revision"] if found.assessment else known.revision
-        return bool(await known.read.fetchval(reads.STILL_ASKED, found.partition, known.revision, since, sites))
+        return bool(await known.read.fetchval(reads.STILL_ASKED, found.partition, known.revision, since, sites, found.key))
 
 
 def _events(found: Found) -> list[Event]:

@@ -1,17 +1,14 @@
 """Activation of policies: each version once, frozen by its SHA-256, all new ones of a start in one batch of partition −1."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from services.subsidy.domain.policy import Policies, Policy, PolicyError
 from services.subsidy.domain.policy_file import load
 from services.subsidy.policies import read_directory
-from services.subsidy.repository import batch as sql
 from services.subsidy.repository import standing
-from services.subsidy.service.registry_apply import ADMIN
-from shared.contracts.registry import TOPIC as REGISTRY_TOPIC
-from shared.contracts.scan import TOPIC as SCANS_TOPIC
-from shared.db import Database, Write
+from services.subsidy.service.admin import AdminBatch, admin_batch
+from shared.db import Database, Read
 from shared.process import CannotRun
 
 
@@ -27,25 +24,31 @@ def read_policies(directory: Path) -> list[tuple[Policy, str]]:
         raise PolicyRefused(f"政策文件无法启用，请改正或检查 TONGCUN_POLICIES / policies in {directory}: {e}") from e
 
 
-async def activate(database: Database, files: Iterable[tuple[Policy, str]]) -> list[str]:
+async def activate(database: Database, files: Sequence[tuple[Policy, str]]) -> list[str]:
     """Activate what is not active yet -> the versions. A changed file of an active version is refused; nothing is activated then."""
-    async with database.write() as tx:
-        async with database.unblocked(tx):
-            await tx.execute(sql.GATE_EXCLUSIVE, sql.BOOKS)
-        known = {r["policy_version"]: r for r in await standing.policies(tx)}
-        new = []
-        for policy, document in files:
-            if (active := known.get(policy.policy_version)) is None:
-                new.append((policy, document))
-            elif active["sha256"] != policy.sha256:
-                raise PolicyRefused(
-                    f"政策 {policy.policy_version} 已启用，不可更改 / policy {policy.policy_version} is active and frozen (sha256 "
-                    f"{active['sha256'][:12]}…, file {policy.sha256[:12]}…): undo the change, or give it a new policy_version"
-                )
-        if new:
-            _together([load(r["document"].encode()) for r in known.values()], [p for p, _ in new])
-            await _store(database, tx, new)
+    async with database.read() as read:
+        if not await _new(read, files):
+            return []
+    async with admin_batch(database) as batch:  # looked at once more behind the gate: another migrate step may have been quicker
+        new = await _new(batch.tx, files)
+        await _store(batch, new)
     return [p.policy_version for p, _ in new]
+
+
+async def _new(read: Read, files: Sequence[tuple[Policy, str]]) -> list[tuple[Policy, str]]:
+    known = {r["policy_version"]: r for r in await standing.policies(read)}
+    new = []
+    for policy, document in files:
+        if (active := known.get(policy.policy_version)) is None:
+            new.append((policy, document))
+        elif active["sha256"] != policy.sha256:
+            raise PolicyRefused(
+                f"政策 {policy.policy_version} 已启用，不可更改 / policy {policy.policy_version} is active and frozen (sha256 "
+                f"{active['sha256'][:12]}…, file {policy.sha256[:12]}…): undo the change, or give it a new policy_version"
+            )
+    if new:
+        _together([load(r["document"].encode()) for r in known.values()], [p for p, _ in new])
+    return new
 
 
 def _together(active: list[Policy], new: list[Policy]) -> None:
@@ -55,12 +58,7 @@ def _together(active: list[Policy], new: list[Policy]) -> None:
         raise PolicyRefused(f"政策不能同时有效 / these policies cannot be active together: {e}") from e
 
 
-async def _store(database: Database, tx: Write, new: list[tuple[Policy, str]]) -> None:
-    row = await tx.fetchrow(standing.NEXT_ADMIN_BATCH, REGISTRY_TOPIC)
-    assert row is not None, "the reader of the registry log is created first"
-    batch_no, position = row["version"], row["next_position"]
-    await tx.executemany(standing.ADD_POLICY, [(p.policy_version, batch_no, p.sha256, document) for p, document in new])
-    if await tx.fetchval(standing.ANY_EVIDENCE):
-        await tx.execute(standing.ASK_FOR_REASSESSMENT, SCANS_TOPIC, batch_no, None)
-    async with database.unblocked(tx):
-        await tx.execute(sql.CLOSE_BATCH, ADMIN, batch_no, position, position - 1 if position else None)
+async def _store(batch: AdminBatch, new: Sequence[tuple[Policy, str]]) -> None:
+    await batch.tx.executemany(standing.ADD_POLICY, [(p.policy_version, batch.batch_no, p.sha256, document) for p, document in new])
+    if await batch.tx.fetchval(standing.ANY_EVIDENCE):
+        await batch.reassess_all()

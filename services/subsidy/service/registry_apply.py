@@ -6,6 +6,7 @@ import msgspec
 
 from services.subsidy.repository import batch as sql
 from services.subsidy.repository import standing
+from services.subsidy.service.admin import ADMIN
 from services.subsidy.service.evidence import Unreadable, readable
 from shared import telemetry
 from shared.contracts.registry import AnyRecord, Division, Operator, RegistryChange, Station, decode_change
@@ -13,8 +14,6 @@ from shared.contracts.scan import TOPIC as SCANS_TOPIC
 from shared.db import Database, Write
 from shared.log import Batch
 from shared.standing import Directory, sites_of
-
-ADMIN = -1  # the partition of what is written under the exclusive gate
 
 
 class RegistryBatches:
