@@ -134,6 +134,7 @@ Table(
     Column("service_date", Date),
     _text("hold_reason", nullable=True),
     _batch("hold_batch_no", nullable=True),  # of the open hold
+    Column("hold_subject", LargeBinary),  # what it is about; another subject is another hold
     Column("payouts", Integer, nullable=False),  # how many lines it has had; the next one's `seq`
     Column("live_seq", Integer),  # the line that stands; equal to live_payout
     PrimaryKeyConstraint("parcel_key"),
@@ -268,7 +269,7 @@ Table(
     postgresql_with={"fillfactor": "70"},
 )
 
-# A hold's id is (parcel_key, batch_no).
+# A hold's id is (parcel_key, batch_no): one reason, one place, one subject. What changes is another hold.
 Table(
     "hold",
     metadata,
@@ -278,6 +279,8 @@ Table(
     _text("reason_code"),
     _text("station_id", nullable=True),
     _text("placed_by"),
+    Column("subject", LargeBinary),  # domain.fold.subject_of
+    Column("held_fen", BigInteger, nullable=False),  # what it would be worth
     PrimaryKeyConstraint("parcel_key", "batch_no"),
 )
 Table(
@@ -288,6 +291,22 @@ Table(
     _partition(),
     _batch("released_batch_no"),
     PrimaryKeyConstraint("parcel_key", "batch_no"),
+)
+# What people decided of holds, and the holds that they placed: at most one a parcel and batch of partition −1.
+Table(
+    "ruling",
+    metadata,
+    _key(),
+    _batch(),  # of partition −1
+    _text("decision"),
+    _text("reason_code"),  # of the hold
+    Column("subject", LargeBinary),  # of the hold; null: placed by hand
+    Column("choices", JSONB, nullable=False),  # of a contested hold: [[event id, content that counts, digest of the contents seen], …]
+    _text("said_by"),  # the token's subject
+    _text("note"),
+    PrimaryKeyConstraint("parcel_key", "batch_no"),
+    CheckConstraint("decision in ('place', 'release', 'confirm')", "decision"),
+    CheckConstraint("(decision = 'place') = (subject is null)", "subject"),
 )
 
 # One committed transaction of effects; `revision` rises in commit order.

@@ -11,9 +11,11 @@ import msgspec
 
 from services.subsidy.domain.events import Event
 from services.subsidy.domain.fold import Assessment, assess
+from services.subsidy.domain.said import NOTHING
 from services.subsidy.repository import batch as batch_sql
 from services.subsidy.repository import standing
 from services.subsidy.repository import summary as summary_sql
+from services.subsidy.repository.said import said_of
 from services.subsidy.service.batch import ScanBatches
 from services.subsidy.service.context import policies_of
 from services.subsidy.service.evidence import read_value
@@ -246,6 +248,7 @@ OPEN_HOLDS = """
 select coalesce(p.parcel_key, h.parcel_key) as parcel_key from (select * from parcel where outcome = 'held') p
 full join (select h.* from hold h left join hold_release r using (parcel_key, batch_no) where r.parcel_key is null) h
   on h.parcel_key = p.parcel_key and h.batch_no = p.hold_batch_no and h.reason_code = p.hold_reason
+  and h.subject = p.hold_subject and h.held_fen = p.held_fen
 where p.parcel_key is null or h.parcel_key is null
 """
 NAMELESS = """
@@ -281,12 +284,13 @@ async def recomputed(books: Books) -> dict[bytes, tuple[tuple[object, ...], tupl
         policies = policies_of(await standing.policies(read))
         parcels = await read.fetch("select * from parcel")
         rows = await read.fetch(batch_sql.EVIDENCE_OF, [p["parcel_key"] for p in parcels])
+        said = await said_of(read, [p["parcel_key"] for p in parcels])
     events: dict[bytes, list[Event]] = {}
     for row in rows:
         events.setdefault(row[0], []).append(Event._make(row[1:]))
     found = {}
     for p in parcels:
-        again = assess(p["brand"], events[p["parcel_key"]], directory, policies)
+        again = assess(p["brand"], events[p["parcel_key"]], directory, policies, said.get(p["parcel_key"], NOTHING))
         found[p["parcel_key"]] = (tuple(p[name] for name in RESULT), result_of(again))
     return found
 
@@ -303,8 +307,8 @@ def bearer(private: str, role: str, claim: tuple[str, str] | None = None) -> dic
 
 
 RESET = """
-truncate evidence, site, parcel, assessment, decision, payout, live_payout, posting, rollup, hold, hold_release, batch, registry_snapshot,
-    reassessment, policy, period, watermark;
+truncate evidence, site, parcel, assessment, decision, payout, live_payout, posting, rollup, hold, hold_release, ruling, batch,
+    registry_snapshot, reassessment, policy, period, watermark;
 update books_head set revision = 0, recorded_at = '-infinity';
 update consumed set next_position = 0, chain = null, kafka_offset = 0, asks = 0, version = 0;
 """

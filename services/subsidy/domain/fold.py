@@ -1,10 +1,15 @@
 """From the set of a parcel's events to one outcome: docs/rules.md, rule by rule. Pure; nothing depends on the order of arrival."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from hashlib import sha256
 from itertools import islice, product
 from math import prod
+from types import MappingProxyType
 from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
 
 from shared.calendar import shanghai_day
 from shared.standing import Directory, Standing
@@ -13,8 +18,11 @@ from .events import CLOSING_ACTIONS, Event
 from .facts import Facts
 from .policy import Decision, Outcome, Policies
 from .reading import Reading, read
+from .said import NOTHING, Said, Word, chosen, decided, placed
 
 MAX_COMBINATIONS = 16
+# Where there is nothing to pay, a release could give nothing: a policy has to come first. And a contested hold ends by naming contents.
+NOT_RELEASED = frozenset({"policy.not_in_force", "policy.no_rate", "evidence.contested"})
 
 
 class Assessment(NamedTuple):
@@ -31,6 +39,7 @@ class Assessment(NamedTuple):
     service_date: date | None
     deciding_event_id: bytes | None
     decision: Decision | None  # what the policy said of the facts; also where a hold stands over it
+    subject: bytes | None = None  # of held: digest of what a ruling on it would be about (rule 14)
 
     @property
     def amount_fen(self) -> int:
@@ -56,15 +65,28 @@ class Deciding(NamedTuple):
     standing: Standing
 
 
-def assess(brand: str, events: Sequence[Event], directory: Directory, policies: Policies) -> Assessment:
-    """The outcome of a parcel. `events`: all versions of all its events, in any order."""
+def assess(brand: str, events: Sequence[Event], directory: Directory, policies: Policies, said: Said = NOTHING) -> Assessment:
+    """The outcome of a parcel. `events`: all versions of all its events, in any order; `said`: what people said of it, in any order."""
+    below = _by_evidence(brand, events, directory, policies, said)
+    return _by_hand(below, said) if said.rulings else below
+
+
+def _by_evidence(brand: str, events: Sequence[Event], directory: Directory, policies: Policies, said: Said) -> Assessment:
     if len({e.event_id for e in events}) == len(events):
-        return judge(brand, read(events, directory, policies.county_prefix), directory, policies)
-    versions = current_versions(events)
+        return judge(brand, read(events, directory, policies.county_prefix), directory, policies, said)
+    versions = versions_that_count(events, said)
     count = combinations_of(versions)
     if count == 1:
-        return judge(brand, read(_smallest(versions), directory, policies.county_prefix), directory, policies)
-    return _contested(brand, versions, count, directory, policies)
+        return judge(brand, read(_smallest(versions), directory, policies.county_prefix), directory, policies, said)
+    return _contested(brand, versions, count, directory, policies, said)
+
+
+def _by_hand(below: Assessment, said: Said) -> Assessment:
+    """Rule 14: holds that people placed, the earliest over all others. Where there is nothing to pay there is nothing to hold yet."""
+    for placing in placed(said.rulings):
+        if below.outcome in (Outcome.PAYABLE, Outcome.HELD):
+            below = _held_over(below, (placing.reason_code,), said, after=placing.number)
+    return below
 
 
 Versions = dict[bytes, dict[bytes, Event]]  # event_id → content → the event, both in ascending order
@@ -81,6 +103,15 @@ def current_versions(events: Sequence[Event]) -> Versions:
     return {event_id: dict(sorted(contents.items())) for event_id, contents in sorted(found.items())}
 
 
+def versions_that_count(events: Sequence[Event], said: Said) -> Versions:
+    """Rules 1 and 14: of a contested event of which a person has named the content, that one alone."""
+    versions = current_versions(events)
+    for event_id, contents in versions.items() if said.rulings else ():
+        if len(contents) > 1 and (content := chosen(said.rulings, event_id, contents)):
+            versions[event_id] = {content: contents[content]}
+    return versions
+
+
 def combinations_of(versions: Versions) -> int:
     return prod(len(contents) for contents in versions.values())
 
@@ -94,19 +125,25 @@ def combinations_in_order(versions: Versions) -> Iterator[tuple[Event, ...]]:
     return product(*(contents.values() for contents in versions.values()))
 
 
-def _contested(brand: str, versions: Versions, count: int, directory: Directory, policies: Policies) -> Assessment:
+def _contested(brand: str, versions: Versions, count: int, directory: Directory, policies: Policies, said: Said) -> Assessment:
     """Rule 2. More combinations than the limit are held unseen: nobody may make us compute for ever."""
     results = [
-        judge(brand, read(chosen, directory, policies.county_prefix), directory, policies)
-        for chosen in islice(combinations_in_order(versions), MAX_COMBINATIONS)
+        judge(brand, read(events, directory, policies.county_prefix), directory, policies, said)
+        for events in islice(combinations_in_order(versions), MAX_COMBINATIONS)
     ]
     if count <= MAX_COMBINATIONS and len({r.agreement for r in results}) == 1:
         return results[0]
-    shown = judge(brand, read(shown_combination(versions), directory, policies.county_prefix), directory, policies)
+    shown = judge(brand, read(shown_combination(versions), directory, policies.county_prefix), directory, policies, said)
     if shown.outcome is None:
         return results[0]  # no combination has a closing action
     largest_fen = max(r.amount_fen for r in results)
-    return _held_over(shown, "evidence.contested")._replace(held_fen=largest_fen, deciding_event_id=None, decision=None)
+    shown = shown._replace(outcome=Outcome.HELD, net_fen=0, held_fen=largest_fen, deciding_event_id=None, decision=None)
+    return _held_over(shown, ("evidence.contested",), said, about=results, told=contested_events(versions))
+
+
+def contested_events(versions: Versions) -> dict[bytes, list[bytes]]:
+    """The events that are still told in several ways, with their contents."""
+    return {event_id: list(contents) for event_id, contents in versions.items() if len(contents) > 1}
 
 
 def shown_combination(versions: Versions) -> list[Event]:
@@ -128,15 +165,15 @@ def closes(event: Event) -> bool:
     return event.action in CLOSING_ACTIONS and not event.is_retraction
 
 
-def judge(brand: str, reading: Reading, directory: Directory, policies: Policies) -> Assessment:
+def judge(brand: str, reading: Reading, directory: Directory, policies: Policies, said: Said) -> Assessment:
     """Rules 4 to 13 for one combination, in the order of judgement: 4, 5, 8, 6, 9, 10, 11, 12, 13."""
     if reading.first_closing_ever is None:
         return Assessment(reading.direction, None, (), 0, 0, None, None, None, None, None, None)
-    below = _below_reuse(brand, reading, deciding_of(brand, reading, directory), policies)
-    return _held_over(below, "waybill.reused") if reading.reused else below
+    below = _below_reuse(brand, reading, deciding_of(brand, reading, directory), policies, said)
+    return _held_over(below, ("waybill.reused",), said) if reading.reused else below
 
 
-def _below_reuse(brand: str, reading: Reading, deciding: Deciding | None, policies: Policies) -> Assessment:
+def _below_reuse(brand: str, reading: Reading, deciding: Deciding | None, policies: Policies, said: Said) -> Assessment:
     if reading.first_closing_left is None:
         return _placed(reading, None, Outcome.PENDING, ("evidence.voided",))
     if reading.uplink:
@@ -148,13 +185,38 @@ def _below_reuse(brand: str, reading: Reading, deciding: Deciding | None, polici
     if deciding is None:
         unmapped = any(station is None and event.site is not None for event, station in reading.candidates)
         return _placed(reading, None, Outcome.PENDING, ("site.unmapped" if unmapped else "evidence.no_station",))
-    below = _by_policy(brand, reading, deciding, policies)
-    return _held_over(below, "transfer.unlinked") if reading.transferred else below
+    below = _by_policy(brand, reading, deciding, policies, said)
+    return _held_over(below, ("transfer.unlinked",), said) if reading.transferred else below
 
 
-def _held_over(below: Assessment, reason_code: str) -> Assessment:
-    """A hold over an outcome keeps its place and what it would be worth."""
-    return below._replace(outcome=Outcome.HELD, reason_codes=(reason_code,), net_fen=0, held_fen=below.amount_fen)
+def _held_over(
+    below: Assessment,
+    reason_codes: tuple[str, ...],
+    said: Said,
+    *,
+    about: Sequence[Assessment] = (),
+    told: Mapping[bytes, Sequence[bytes]] = MappingProxyType({}),
+    after: int = -1,
+) -> Assessment:
+    """A hold over an outcome keeps its place and what it would be worth, until a person decides (rule 14).
+
+    `about`: the results that it stands over, where they are several; `told`: contested events and their contents.
+    """
+    subject = subject_of(reason_codes, about or (below,), told)
+    word = decided(said.rulings, reason_codes[0], subject, after) if said.rulings else None
+    if word == Word.RELEASE and reason_codes[0] not in NOT_RELEASED:
+        return below
+    held = below._replace(outcome=Outcome.HELD, reason_codes=reason_codes, net_fen=0, held_fen=below.amount_fen, subject=subject)
+    if word == Word.CONFIRM:
+        return held._replace(outcome=Outcome.REFUSED, reason_codes=("hold.confirmed",), held_fen=0, subject=None)
+    return held
+
+
+def subject_of(reason_codes: Sequence[str], about: Sequence[Assessment], told: Mapping[bytes, Sequence[bytes]]) -> bytes:
+    """Digest of what a ruling on a hold is about (rule 14): when any of it changes, nobody has decided that yet."""
+    results = dict.fromkeys((a.outcome, a.reason_codes, *a.agreement[1:]) for a in about)
+    versions = [[str(UUID(bytes=event_id)), *(c.hex() for c in contents)] for event_id, contents in told.items()]
+    return sha256(msgspec.json.encode([reason_codes, list(results), versions])).digest()
 
 
 _DEPTH = {"village": 0, "township": 1}
@@ -175,12 +237,12 @@ def deciding_of(brand: str, reading: Reading, directory: Directory) -> Deciding 
     return best
 
 
-def _by_policy(brand: str, reading: Reading, deciding: Deciding, policies: Policies) -> Assessment:
+def _by_policy(brand: str, reading: Reading, deciding: Deciding, policies: Policies, said: Said) -> Assessment:
     """Rule 13."""
     event, standing = deciding
     policy = policies.at(event.scanned_at)
     if policy is None:
-        return _placed(reading, deciding, Outcome.HELD, ("policy.not_in_force",))
+        return _held_over(_placed(reading, deciding, Outcome.HELD, ()), ("policy.not_in_force",), said)
     facts = Facts(
         "downlink",
         brand,
@@ -195,6 +257,8 @@ def _by_policy(brand: str, reading: Reading, deciding: Deciding, policies: Polic
     decision = policies.decide(policy, facts)
     if decision.outcome is not Outcome.REFUSED and standing.operator_id is None:
         return _placed(reading, deciding, Outcome.PENDING, ("station.no_operator",), decision=decision)
+    if decision.outcome is Outcome.HELD:
+        return _held_over(_placed(reading, deciding, Outcome.HELD, (), decision=decision), decision.reason_codes, said)
     return _placed(reading, deciding, decision.outcome, decision.reason_codes, net_fen=decision.amount_fen, decision=decision)
 
 

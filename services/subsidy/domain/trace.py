@@ -15,16 +15,18 @@ from .fold import (
     MAX_COMBINATIONS,
     Assessment,
     Deciding,
+    Versions,
     assess,
     combinations_in_order,
     combinations_of,
-    current_versions,
     deciding_of,
     judge,
     shown_combination,
+    versions_that_count,
 )
 from .policy import Clause, Decision, Outcome, Policies, Policy
 from .reading import READ_ACTIONS, Reading, at_hub, read
+from .said import NOTHING, Said
 
 TRACE_VERSION = 1
 
@@ -34,7 +36,8 @@ class Role(StrEnum):
     SUPPORTING = "supporting"  # a rule looked at it
     CORROBORATING = "corroborating"  # another feed tells the deciding scan, too
     CONTESTED = "contested"  # told with several contents
-    IGNORED = "ignored"  # no rule reads it, or a take-back voids it, or a newer reading of the same content replaces it
+    # no rule reads it, or a take-back voids it, or a newer reading of the same content replaces it, or a person chose another content
+    IGNORED = "ignored"
     RETRACTED = "retracted"
 
 
@@ -102,13 +105,13 @@ class Trace:
     policies: Policies = field(repr=False, compare=False)  # in which what was posted earlier finds its words
 
 
-def trace(brand: str, events: Sequence[Event], directory: Directory, policies: Policies) -> Trace:
-    assessment = assess(brand, events, directory, policies)
-    versions = current_versions(events)
+def trace(brand: str, events: Sequence[Event], directory: Directory, policies: Policies, said: Said = NOTHING) -> Trace:
+    assessment = assess(brand, events, directory, policies, said)
+    versions = versions_that_count(events, said)
     reading = read(shown_combination(versions), directory, policies.county_prefix)
     deciding = deciding_of(brand, reading, directory) if assessment.deciding_event_id else None
     moment = deciding.event.scanned_at if deciding else reading.first_closing_ever
-    variants = _variants(brand, events, directory, policies) if assessment.reason_codes == ("evidence.contested",) else ()
+    variants = _variants(brand, versions, directory, policies, said) if assessment.reason_codes == ("evidence.contested",) else ()
     policy = (policies.at(moment) if moment else None) or _policy_of_amount(assessment, variants, policies)
     seen = _seen(events, versions, reading, deciding, directory)
     return Trace(
@@ -131,10 +134,9 @@ def _policy_of_amount(assessment: Assessment, variants: Sequence[Assessment], po
     return next((policies.version(version) for version in versions if version), None)
 
 
-def _variants(brand: str, events: Sequence[Event], directory: Directory, policies: Policies) -> tuple[Assessment, ...]:
-    versions = current_versions(events)
+def _variants(brand: str, versions: Versions, directory: Directory, policies: Policies, said: Said) -> tuple[Assessment, ...]:
     chosen = islice(combinations_in_order(versions), min(MAX_COMBINATIONS, combinations_of(versions)))
-    results = (judge(brand, read(events, directory, policies.county_prefix), directory, policies) for events in chosen)
+    results = (judge(brand, read(events, directory, policies.county_prefix), directory, policies, said) for events in chosen)
     return tuple({r.agreement: r for r in results}.values())
 
 
@@ -142,18 +144,16 @@ def _variants(brand: str, events: Sequence[Event], directory: Directory, policie
 
 
 def _seen(
-    events: Sequence[Event], versions: dict[bytes, dict[bytes, Event]], reading: Reading, deciding: Deciding | None, directory: Directory
+    events: Sequence[Event], versions: Versions, reading: Reading, deciding: Deciding | None, directory: Directory
 ) -> tuple[Seen, ...]:
     ordered = sorted(set(events), key=lambda e: (e.scanned_at, e.version))
     return tuple(_see(e, versions, reading, deciding, directory) for e in ordered)
 
 
-def _see(
-    event: Event, versions: dict[bytes, dict[bytes, Event]], reading: Reading, deciding: Deciding | None, directory: Directory
-) -> Seen:
+def _see(event: Event, versions: Versions, reading: Reading, deciding: Deciding | None, directory: Directory) -> Seen:
     station_id = directory.station_at(event.site, event.scanned_at)
     contents = versions[event.event_id]
-    if contents[event.content].mapping_version != event.mapping_version:
+    if event.content not in contents or contents[event.content].mapping_version != event.mapping_version:
         role = Role.IGNORED
     elif deciding and event == deciding.event:
         role = Role.DECIDING

@@ -34,7 +34,7 @@ TAKE_STAGED = "insert into evidence select * from evidence_staged on conflict do
 # Parcels that have a row: they had a closing action before.
 PARCELS = """
 select p.parcel_key, p.brand, p.waybill_no, p.direction, p.outcome, p.net_fen, p.held_fen, p.beneficiary_id, p.station_id,
-       p.township_code, p.service_date, p.hold_reason, p.hold_batch_no, p.payouts, p.live_seq
+       p.township_code, p.service_date, p.hold_reason, p.hold_batch_no, p.hold_subject, p.payouts, p.live_seq
 from unnest($1::bytea[]) k(parcel_key) join parcel p using (parcel_key)
 """
 # The events of domain.events.Event, after their parcel. A join: `= any` on a partitioned table was five times slower.
@@ -81,17 +81,17 @@ PAYOUT_COLUMNS = (
 POSTING_COLUMNS = ("parcel_key", "seq", "stage", "partition", "batch_no", "debit", "credit", "amount_fen", "period")
 PARCEL_COLUMNS = (
     "parcel_key", "partition", "brand", "waybill_no", "direction", "outcome", "net_fen", "held_fen", "beneficiary_id", "station_id",
-    "township_code", "service_date", "hold_reason", "hold_batch_no", "payouts", "live_seq",
+    "township_code", "service_date", "hold_reason", "hold_batch_no", "hold_subject", "payouts", "live_seq",
 )  # fmt: skip
 # Only parcels whose result has changed. Columns as in PARCEL_COLUMNS, without those that never change.
 UPDATE_PARCELS = """
 update parcel p set direction = n.direction, outcome = n.outcome, net_fen = n.net_fen, held_fen = n.held_fen,
     beneficiary_id = n.beneficiary_id, station_id = n.station_id, township_code = n.township_code, service_date = n.service_date,
-    hold_reason = n.hold_reason, hold_batch_no = n.hold_batch_no, payouts = n.payouts, live_seq = n.live_seq
+    hold_reason = n.hold_reason, hold_batch_no = n.hold_batch_no, hold_subject = n.hold_subject, payouts = n.payouts, live_seq = n.live_seq
 from unnest($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::date[], $10::text[],
-    $11::bigint[], $12::int[], $13::int[])
+    $11::bigint[], $12::bytea[], $13::int[], $14::int[])
     n(parcel_key, direction, outcome, net_fen, held_fen, beneficiary_id, station_id, township_code, service_date, hold_reason,
-      hold_batch_no, payouts, live_seq)
+      hold_batch_no, hold_subject, payouts, live_seq)
 where p.parcel_key = n.parcel_key
 """
 # The pointer moves from the line that we have seen, or not at all.
@@ -125,7 +125,7 @@ insert into site (partition, site_id, namespace, site_code, site_name)
 select $1, s.* from unnest($2::bytea[], $3::text[], $4::text[], $5::text[]) s
 on conflict do nothing returning site_id
 """
-HOLD_COLUMNS = ("parcel_key", "batch_no", "partition", "reason_code", "station_id", "placed_by")
+HOLD_COLUMNS = ("parcel_key", "batch_no", "partition", "reason_code", "station_id", "placed_by", "subject", "held_fen")
 RELEASE_COLUMNS = ("parcel_key", "batch_no", "partition", "released_batch_no")
 
 # The head row gives revisions in the order of commits, since it stays locked until ours. Always the last statement.

@@ -8,7 +8,9 @@ from services.subsidy.domain.events import Event
 from services.subsidy.domain.facts import by_name
 from services.subsidy.domain.fold import Assessment, assess
 from services.subsidy.domain.policy import Decision
+from services.subsidy.domain.said import NOTHING
 from services.subsidy.repository import batch as sql
+from services.subsidy.repository.said import said_of
 from services.subsidy.service.books import Entries, Line, Parcel, parcels_of, reverses
 from services.subsidy.service.context import Context
 from services.subsidy.service.evidence import Scan, readable
@@ -106,11 +108,12 @@ class ScanBatches:
         for row in await tx.fetch(sql.EVIDENCE_OF, todo):
             events[row[0]].append(make(row[1:]))
         directory, policies = self._context.directory, self._context.policies
+        said = await said_of(tx, todo) if self._context.anything_said else {}
         results: list[tuple[bytes, str, str, Parcel | None, Assessment]] = []
         for key in todo:
             old = known.get(key)
             brand, waybill_no = (old.brand, old.waybill_no) if old else (touched[key].brand, touched[key].waybill_no)
-            results.append((key, brand, waybill_no, old, assess(brand, events[key], directory, policies)))
+            results.append((key, brand, waybill_no, old, assess(brand, events[key], directory, policies, said.get(key, NOTHING))))
         lines = await self._lines(tx, [old for _, _, _, old, new in results if old and reverses(old, new)])
         for key, brand, waybill_no, old, new in results:
             entries.add(key, brand, waybill_no, old, new, lines.get(key))

@@ -9,6 +9,7 @@ import asyncpg
 
 from services.subsidy.domain.fold import Assessment
 from services.subsidy.domain.policy import Decision
+from services.subsidy.domain.said import BY_HAND
 from services.subsidy.service.context import posting_period
 from shared.calendar import shanghai_day
 
@@ -32,6 +33,7 @@ class Parcel(NamedTuple):
     service_date: date | None
     hold_reason: str | None
     hold_batch_no: int | None
+    hold_subject: bytes | None
     payouts: int
     live_seq: int | None
 
@@ -95,10 +97,10 @@ class Entries:
             return
         self._count(old, brand, new)
         payouts, live_seq = self._pay(key, brand, old, new, line)
-        hold_reason, hold_batch_no = self._hold(key, old, new)
+        hold = self._hold(key, old, new)
         state = (
             new.direction, new.outcome, new.net_fen, new.held_fen, new.beneficiary_id, new.station_id, new.township_code, new.service_date,
-            hold_reason, hold_batch_no, payouts, live_seq,
+            *hold, payouts, live_seq,
         )  # fmt: skip
         if old is None:
             self.new_parcels.append((key, self.partition, brand, waybill_no, *state))
@@ -177,17 +179,18 @@ class Entries:
         cell[3] += 1 if line.amount_fen > 0 else -1
         cell[4] += line.amount_fen
 
-    def _hold(self, key: bytes, old: Parcel | None, new: Assessment) -> tuple[str | None, int | None]:
-        """-> (reason, batch) of the hold that is open now. A hold says where and whose it was when placed: elsewhere it is another one."""
+    def _hold(self, key: bytes, old: Parcel | None, new: Assessment) -> tuple[str | None, int | None, bytes | None]:
+        """-> (reason, batch, subject) of the hold that is open now. A hold says what it is about and whose: what changes is another one."""
         reason = new.reason_codes[0] if new.outcome == "held" else None
         if old is not None and old.hold_batch_no is not None:
-            if old.hold_reason == reason and _place(old) == _place(new):
-                return reason, old.hold_batch_no
+            if (old.hold_reason, old.hold_subject, *_place(old)) == (reason, new.subject, *_place(new)):
+                return reason, old.hold_batch_no, new.subject
             self.releases.append((key, old.hold_batch_no, self.partition, self.batch_no))
         if reason is None:
-            return None, None
-        self.holds.append((key, self.batch_no, self.partition, reason, new.station_id, "rule"))
-        return reason, self.batch_no
+            return None, None, None
+        placed_by = "hand" if reason in BY_HAND else "rule"
+        self.holds.append((key, self.batch_no, self.partition, reason, new.station_id, placed_by, new.subject, new.held_fen))
+        return reason, self.batch_no, new.subject
 
 
 def _place(of: Parcel | Assessment) -> tuple[str | None, str | None, str | None]:
@@ -205,7 +208,7 @@ def unchanged(old: Parcel, new: Assessment) -> bool:
         and old.beneficiary_id == new.beneficiary_id
         and old.township_code == new.township_code
         and old.direction == new.direction
-        and (new.outcome != "held" or old.hold_reason == new.reason_codes[0])
+        and (new.outcome != "held" or (old.hold_reason, old.hold_subject) == (new.reason_codes[0], new.subject))
     )
 
 

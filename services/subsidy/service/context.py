@@ -9,7 +9,7 @@ import asyncpg
 
 from services.subsidy.domain.policy import Policies
 from services.subsidy.domain.policy_file import load
-from services.subsidy.repository import standing
+from services.subsidy.repository import said, standing
 from shared.calendar import month_of, next_month
 from shared.db import Read
 from shared.standing import Directory
@@ -24,6 +24,7 @@ class Context:
         self.directory = Directory()
         self.policies = Policies()
         self.closed: frozenset[str] = frozenset()
+        self.anything_said = False  # whether people have said anything of any parcel
         self.registry_revision: int | None = None  # last position applied
         self._version: int | None = None
         self._refreshing = asyncio.Lock()
@@ -40,6 +41,7 @@ class Context:
                 self.directory.put(record)
             self.policies = policies_of(await standing.policies(read))
             self.closed = await standing.closed_periods(read)
+            self.anything_said = self.anything_said or await said.anything(read)
             self.registry_revision = next_position - 1 if next_position else None
             self._version = version
 

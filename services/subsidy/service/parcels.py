@@ -9,8 +9,10 @@ import asyncpg
 
 from services.subsidy.domain.events import Event
 from services.subsidy.domain.explain import Names, Posted, text
+from services.subsidy.domain.said import NOTHING
 from services.subsidy.domain.trace import TRACE_VERSION, FactUsed, Step, Trace, trace
 from services.subsidy.repository import reads
+from services.subsidy.repository.said import said_of
 from services.subsidy.service.known import Books, Known
 from services.subsidy.service.tenancy import Tenant
 from shared.identity import parcel_id, parcel_key
@@ -145,7 +147,8 @@ class Parcels:
             registry_revision, revision = a["registry_revision"], a["revision"]
         directory = await self._books.directory(known.read, registry_revision)
         policies = await self._books.policies(known.read, revision)
-        return trace(found.brand, _events(found), directory, policies), directory
+        said = await said_of(known.read, [found.key], revision)
+        return trace(found.brand, _events(found), directory, policies, said.get(found.key, NOTHING)), directory
 
     async def _pending(self, known: Known, found: Found) -> bool:
         sites = sorted({e["site_id"] for e in found.evidence if e["site_id"]})
