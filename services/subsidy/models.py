@@ -137,8 +137,10 @@ Table(
     Column("hold_subject", LargeBinary),  # what it is about; another subject is another hold
     Column("payouts", Integer, nullable=False),  # how many lines it has had; the next one's `seq`
     Column("live_seq", Integer),  # the line that stands; equal to live_payout
+    Column("adjusted_fen", BigInteger, nullable=False, server_default=text("0")),  # what closings took off that line, and gave back
     PrimaryKeyConstraint("parcel_key"),
     CheckConstraint("net_fen >= 0 and held_fen >= 0", "amounts"),
+    CheckConstraint("adjusted_fen <= 0 and net_fen + adjusted_fen >= 0", "adjusted"),
     CheckConstraint("(net_fen > 0) <= (outcome is not distinct from 'payable')", "net_is_payable"),
     CheckConstraint("(live_seq is not null) = (net_fen > 0)", "live_is_net"),
     CheckConstraint("(hold_batch_no is null) = (hold_reason is null)", "hold"),
@@ -186,7 +188,7 @@ Table(
     PrimaryKeyConstraint("partition", "decision_id"),
 )
 
-# One line of the statement: money promised (accrual) or taken back (reversal). Its id is (parcel_key, seq).
+# One line of the statement: money promised (accrual), adjusted by a closing, or taken back (reversal). Its id is (parcel_key, seq).
 Table(
     "payout",
     metadata,
@@ -209,9 +211,17 @@ Table(
     _text("period"),
     _text("policy_version"),
     Column("reason_codes", ARRAY(Text), nullable=False),
+    Column("adjusts", Integer),  # the accrual that an adjusting line, or the reversal of one, belongs to
     PrimaryKeyConstraint("parcel_key", "seq"),
     CheckConstraint("amount_fen <> 0", "amount"),
-    CheckConstraint("(kind in ('reversal', 'clawback')) = (amount_fen < 0)", "sign"),
+    CheckConstraint(
+        "(kind in ('accrual', 'adjustment')) <= (amount_fen > 0) and (kind in ('cap', 'vesting', 'clawback')) <= (amount_fen < 0)", "sign"
+    ),
+    CheckConstraint(
+        "(kind in ('cap', 'vesting', 'adjustment')) <= (adjusts is not null) and (kind in ('accrual', 'clawback')) <= (adjusts is null) "
+        "and adjusts < seq",
+        "adjusts",
+    ),
     CheckConstraint("(kind in ('reversal', 'clawback')) = (reverses is not null) and reverses < seq", "reverses"),
     Index(None, "partition", "batch_no"),
     Index(None, "service_date"),
@@ -369,13 +379,81 @@ Table(
     PrimaryKeyConstraint("policy_version"),
 )
 
-# No row: open. A month opens with its first posting.
+# No row: open. A month opens with its first posting, and is closed with every month before it.
 Table(
     "period",
     metadata,
     _text("period"),
     _batch(),  # of partition −1
     _text("status"),
+    Column("actor", Text, nullable=False, server_default=text("'unknown'")),
     PrimaryKeyConstraint("period", "status"),
     CheckConstraint("status in ('closing', 'closed')", "status"),
+)
+
+# Sums of payout lines by month, kept beside them: what a close and a budget ask.
+Table(
+    "period_total",
+    metadata,
+    _partition(),
+    _text("period"),
+    _text("scheme"),
+    Column("year", SmallInteger, nullable=False),  # of the service date: whose programme account it is
+    _text("policy_version"),
+    Column("parcels", BigInteger, nullable=False),  # accruals less their reversals
+    Column("gross_fen", BigInteger, nullable=False),  # of the same lines
+    Column("adjusted_fen", BigInteger, nullable=False),  # of all lines that adjust one, and their reversals
+    PrimaryKeyConstraint("partition", "period", "scheme", "year", "policy_version"),
+    postgresql_with={"fillfactor": "70"},
+)
+
+# What each step of a close set out to do, and what it did; both are history.
+Table(
+    "closing_step",
+    metadata,
+    _text("period"),
+    _text("step"),
+    _text("state"),
+    _batch(),  # of partition −1
+    Column("carried_in_fen", BigInteger, nullable=False),
+    Column("excess_fen", BigInteger, nullable=False),  # what had to be taken back, or (negative) could be given back
+    Column("adjusted_fen", BigInteger, nullable=False),  # planned: Σ of the plan; done: Σ of what was posted
+    Column("lines", BigInteger, nullable=False),
+    Column("carried_out_fen", BigInteger, nullable=False),
+    PrimaryKeyConstraint("period", "step", "state"),
+    CheckConstraint("state in ('planned', 'done')", "state"),
+)
+
+# What the current step has still to post: a line at a time, gone with the posting.
+Table(
+    "closing_plan",
+    metadata,
+    _text("period"),
+    _key(),
+    Column("seq", Integer, nullable=False),  # of the line to adjust
+    _text("scheme"),
+    _text("kind"),
+    Column("amount_fen", BigInteger, nullable=False),
+    _text("reason_code"),
+    PrimaryKeyConstraint("period", "parcel_key", "seq"),
+)
+
+# Money given to the programme: double entry in one row, as a posting.
+Table(
+    "budget",
+    metadata,
+    _text("county_code"),
+    _text("scheme"),
+    Column("year", SmallInteger, nullable=False),
+    _text("source"),
+    _text("document"),  # that grants it; once each
+    Column("amount_fen", BigInteger, nullable=False),
+    _text("debit"),
+    _text("credit"),
+    _batch(),  # of partition −1
+    _text("actor"),
+    PrimaryKeyConstraint("county_code", "scheme", "year", "source", "document"),
+    CheckConstraint("amount_fen > 0", "amount"),
+    CheckConstraint("debit <> credit", "two_accounts"),
+    CheckConstraint("source in ('province', 'city', 'county')", "source"),
 )
