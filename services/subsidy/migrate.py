@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from services.subsidy.repository.history import FREEZE_HISTORY
 from services.subsidy.service.policies import activate, read_policies
 from services.subsidy.settings import MigrateSettings
 from shared import migrations, process
@@ -22,6 +23,7 @@ async def install(dsn: str, partitions: int, policies: Path) -> list[str]:
         async with database.write() as tx:
             await create_reader(tx, SCANS_TOPIC, partitions)
             await create_reader(tx, REGISTRY_TOPIC, 1)
+            await tx.execute(FREEZE_HISTORY)
         return await activate(database, read_policies(policies))
     finally:
         await database.close()

@@ -226,14 +226,16 @@ select account, sum(fen)::bigint as fen from (
     select debit as account, -amount_fen as fen from posting union all select credit, amount_fen from posting
 ) entries group by account
 """
-NETS = "select beneficiary_id, sum(net_fen)::bigint as fen from parcel where net_fen > 0 group by 1"
+NETS = "select beneficiary_id, sum(net_fen + adjusted_fen)::bigint as fen from parcel where net_fen + adjusted_fen > 0 group by 1"
 POINTERS = """
 select coalesce(p.parcel_key, l.parcel_key) as parcel_key from (select * from parcel where live_seq is not null) p
 full join live_payout l on l.parcel_key = p.parcel_key and l.seq = p.live_seq where p.parcel_key is null or l.parcel_key is null
 """
 UNBALANCED = """
 select p.parcel_key from parcel p left join payout o using (parcel_key)
-group by p.parcel_key having p.net_fen <> coalesce(sum(o.amount_fen), 0) or p.payouts <> count(o.seq)
+group by p.parcel_key having p.net_fen + p.adjusted_fen <> coalesce(sum(o.amount_fen), 0) or p.payouts <> count(o.seq)
+   or p.adjusted_fen <> coalesce(sum(o.amount_fen) filter (where o.adjusts = p.live_seq), 0)
+   or 0 <> coalesce(sum(o.amount_fen) filter (where o.adjusts is distinct from p.live_seq and o.adjusts is not null), 0)
 """
 UNPOSTED = """
 select parcel_key from payout o left join posting g using (parcel_key, seq, batch_no)
@@ -242,6 +244,7 @@ where g.amount_fen is distinct from abs(o.amount_fen) or (o.amount_fen > 0) is d
 REVERSED_WRONGLY = """
 select r.parcel_key from payout r join payout o on o.parcel_key = r.parcel_key and o.seq = r.reverses
 where r.amount_fen + o.amount_fen <> 0 or r.beneficiary_id <> o.beneficiary_id or r.service_date <> o.service_date or o.reverses is not null
+   or r.adjusts is distinct from o.adjusts
 """
 REVERSED_TWICE = "select parcel_key from payout where reverses is not null group by parcel_key, reverses having count(*) > 1"
 OPEN_HOLDS = """
@@ -254,6 +257,18 @@ where p.parcel_key is null or h.parcel_key is null
 NAMELESS = """
 select batch_no from assessment a where not exists (select from batch b where b.partition = a.partition and b.batch_no = a.batch_no)
 """
+PERIODS = """
+select period, scheme, year, policy_version, sum(parcels)::int as parcels, sum(gross_fen)::int as gross_fen,
+    sum(adjusted_fen)::int as adjusted_fen
+from period_total group by 1, 2, 3, 4 order by 1, 2, 3, 4
+"""
+PERIODS_AGAIN = """
+select period, scheme, extract(year from service_date)::int as year, policy_version,
+    (count(*) filter (where kind = 'accrual') - count(*) filter (where kind = 'reversal' and adjusts is null))::int as parcels,
+    coalesce(sum(amount_fen) filter (where adjusts is null), 0)::int as gross_fen,
+    coalesce(sum(amount_fen) filter (where adjusts is not null), 0)::int as adjusted_fen
+from payout group by 1, 2, 3, 4 order by 1, 2, 3, 4
+"""
 EVERYTHING = [date(2000, 1, 1), date(2100, 1, 1)]
 
 
@@ -265,6 +280,7 @@ async def audit(books: Books) -> None:
     assert sum(accounts.values()) == 0
     owed = {account.split("/")[1]: fen for account, fen in accounts.items() if account.startswith("payable/") and fen}
     assert owed == {r["beneficiary_id"]: r["fen"] for r in await books.rows(NETS)}
+    assert await books.rows(PERIODS) == await books.rows(PERIODS_AGAIN)
     for basis in ("service", "posted"):
         assert await cells(books, basis, now=True) == await cells(books, basis, now=False), basis
     for key, (stored, again) in (await recomputed(books)).items():
@@ -309,7 +325,9 @@ def bearer(private: str, role: str, claim: tuple[str, str] | None = None) -> dic
 # History refuses to be emptied, even by its owner; whoever may change the schema can switch that off, and it shows.
 _FROZEN = """
 do $$ declare one regclass; begin
-    for one in select tgrelid from pg_trigger where tgname = 'only_grows' loop execute format('alter table %s {} trigger user', one); end loop;
+    for one in select tgrelid from pg_trigger where tgname = 'only_grows' loop
+        execute format('alter table %s {} trigger user', one);
+    end loop;
 end $$;
 """
 RESET = f"""

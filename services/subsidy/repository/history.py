@@ -12,7 +12,9 @@ do $$ declare one regclass; begin
           and not exists (select from pg_trigger where tgrelid = c.oid and tgname = 'only_grows')
         order by c.oid
     loop
-        execute format('create trigger only_grows before update or delete or truncate on %s for each statement execute function refuse_change()', one);
+        execute format(
+            'create trigger only_grows before update or delete or truncate on %s for each statement execute function refuse_change()', one
+        );
     end loop;
 end $$
 """

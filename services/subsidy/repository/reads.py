@@ -22,7 +22,8 @@ left join batch d on d.partition = t.partition and d.batch_no = t.done_batch_no
 where a.revision <= $1 and (d.revision is null or d.revision > $1)
 """
 
-# One parcel. Its rows up to a revision are those up to a batch of its partition.
+# One parcel. Evidence, assessments and holds up to a revision are those up to a batch of its partition; lines have two writers, its
+# partition's owner and the closings.
 PARTITION_OF = "select partition from evidence where parcel_key = $1 limit 1"
 LAST_BATCH = "select batch_no from batch where partition = $1 and revision <= $2 order by revision desc limit 1"
 EVIDENCE = """
@@ -35,8 +36,9 @@ select a.*, b.revision, b.registry_revision from assessment a join batch b using
 where a.parcel_key = $1 and a.batch_no <= $2 order by a.batch_no desc limit 1
 """
 PAYOUTS_OF = """
-select seq, kind, amount_fen, stage, reverses, beneficiary_id, station_id, service_date, posted_at, reason_codes, policy_version
-from payout where parcel_key = $1 and batch_no <= $2 order by seq
+select p.seq, p.kind, p.amount_fen, p.stage, p.reverses, p.adjusts, p.beneficiary_id, p.station_id, p.service_date, p.posted_at,
+       p.reason_codes, p.policy_version, p.period
+from payout p join batch b using (partition, batch_no) where p.parcel_key = $1 and b.revision <= $2 order by p.seq
 """
 HOLDS_OF = """
 select h.parcel_key, h.batch_no, h.reason_code, h.placed_by, b.recorded_at as placed_at, rb.recorded_at as released_at

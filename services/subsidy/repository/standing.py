@@ -19,7 +19,8 @@ POLICIES = """
 select p.policy_version, p.document, p.sha256 from policy p join batch b on b.partition = -1 and b.batch_no = p.batch_no
 where $1::bigint is null or b.revision <= $1 order by p.policy_version
 """
-CLOSED_PERIODS = "select distinct period from period"
+# The last month that is closing or closed: with it, all before.
+CLOSED_THROUGH = "select max(period) from period"
 ASK_FOR_REASSESSMENT = """
 insert into reassessment (partition, asked_batch_no, site_ids, cursor)
 select c.partition, $2, $3::bytea[], ''::bytea from consumed c where c.topic = $1
@@ -55,5 +56,6 @@ async def policies(read: Read, revision: int | None = None) -> list[asyncpg.Reco
     return await read.fetch(POLICIES, revision)
 
 
-async def closed_periods(read: Read) -> frozenset[str]:
-    return frozenset(r[0] for r in await read.fetch(CLOSED_PERIODS))
+async def closed_through(read: Read) -> str | None:
+    month: str | None = await read.fetchval(CLOSED_THROUGH)
+    return month

@@ -16,19 +16,24 @@ from rollup where posted_date >= $1 and posted_date < $2 and $3::bigint is not n
 # The latest assessment up to the revision of each parcel that was ever assessed into the range.
 _HISTORY_SERVICE = """
 select a.service_date as day, a.service_date, a.station_id, a.township_code, c.brand, a.direction, a.outcome, a.beneficiary_id,
-       1::bigint as parcels, a.net_fen as accrued_fen, a.held_fen
+       1::bigint as parcels, a.net_fen + adjusted.fen as accrued_fen, a.held_fen
 from (
     select distinct on (a.parcel_key) a.*
     from (select distinct parcel_key from assessment where service_date >= $1 and service_date < $2) k
     join assessment a using (parcel_key) join batch b using (partition, batch_no)
     where b.revision <= $3 order by a.parcel_key, a.batch_no desc
 ) a join parcel c using (parcel_key)
+cross join lateral (  -- what closings did to the line that stood; with the line it is reversed
+    select coalesce(sum(o.amount_fen), 0)::bigint as fen from payout o join batch b using (partition, batch_no)
+    where o.parcel_key = a.parcel_key and o.adjusts is not null and b.revision <= $3
+) adjusted
 where a.outcome is not null and a.service_date >= $1 and a.service_date < $2
 """
 # A batch is recorded after it has posted, so batches from before the range hold no line of it.
 _HISTORY_POSTED = """
 select p.posted_date as day, p.service_date, p.station_id, p.township_code, p.brand, p.scheme as direction, 'payable' as outcome,
-       p.beneficiary_id, sign(p.amount_fen)::bigint as parcels, p.amount_fen as accrued_fen, 0::bigint as held_fen
+       p.beneficiary_id,
+       (p.adjusts is null)::int * sign(p.amount_fen)::bigint as parcels, p.amount_fen as accrued_fen, 0::bigint as held_fen
 from batch b join payout p using (partition, batch_no)
 where b.revision <= $3 and b.recorded_at >= $1::date::timestamp at time zone 'Asia/Shanghai' and p.posted_date >= $1 and p.posted_date < $2
 """

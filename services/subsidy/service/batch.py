@@ -64,7 +64,7 @@ class ScanBatches:
             await self._take_evidence(tx, batch, scans)
             again = await self._reassess(tx, batch)
             entries = Entries(
-                batch.partition, batch.batch_no, self._context.policies.county_code or "none", posted_at, self._context.closed
+                batch.partition, batch.batch_no, self._context.policies.county_code or "none", posted_at, self._context.closed_through
             )
             await self._assess(tx, entries, scans, again)
             await self._write(tx, entries)
@@ -116,19 +116,19 @@ class ScanBatches:
             results.append((key, brand, waybill_no, old, assess(brand, events[key], directory, policies, said.get(key, NOTHING))))
         lines = await self._lines(tx, [old for _, _, _, old, new in results if old and reverses(old, new)])
         for key, brand, waybill_no, old, new in results:
-            entries.add(key, brand, waybill_no, old, new, lines.get(key))
+            entries.add(key, brand, waybill_no, old, new, lines.get(key, ()))
 
-    async def _lines(self, tx: Write, parcels: Sequence[Parcel]) -> dict[bytes, Line]:
-        if not parcels:
-            return {}
-        rows = await tx.fetch(sql.LINES, [p.parcel_key for p in parcels], [p.live_seq for p in parcels])
-        return {row[0]: Line._make(row) for row in rows}
+    async def _lines(self, tx: Write, parcels: Sequence[Parcel]) -> dict[bytes, list[Line]]:
+        """The lines that stand, with what adjusts them."""
+        found: dict[bytes, list[Line]] = {}
+        if parcels:
+            for row in await tx.fetch(sql.LINES, [p.parcel_key for p in parcels], [p.live_seq for p in parcels]):
+                found.setdefault(row[0], []).append(Line._make(row))
+        return found
 
     async def _write(self, tx: Write, entries: Entries) -> None:
         await self._write_decisions(tx, entries)
         await sql.copy(tx, "assessment", sql.ASSESSMENT_COLUMNS, entries.assessments)
-        await sql.copy(tx, "payout", sql.PAYOUT_COLUMNS, entries.payouts)
-        await sql.copy(tx, "posting", sql.POSTING_COLUMNS, entries.postings)
         await sql.copy(tx, "live_payout", ("parcel_key", "scheme", "seq"), entries.new_pointers)
         await _all_of(tx, sql.MOVE_POINTERS, entries.moved_pointers)
         await _all_of(tx, sql.DROP_POINTERS, entries.dropped_pointers)
@@ -136,9 +136,7 @@ class ScanBatches:
         await _all_of(tx, sql.UPDATE_PARCELS, entries.changed_parcels)
         await sql.copy(tx, "hold", sql.HOLD_COLUMNS, entries.holds)
         await sql.copy(tx, "hold_release", sql.RELEASE_COLUMNS, entries.releases)
-        cells = [(*cell, *deltas) for cell, deltas in entries.rollup.items() if any(deltas)]
-        if cells:
-            await tx.execute(sql.ADD_TO_ROLLUP, entries.partition, entries.posted_date, *map(list, zip(*cells, strict=True)))
+        await write_ledger(tx, entries)
 
     async def _write_decisions(self, tx: Write, entries: Entries) -> None:
         new = self._decisions.missing(entries.partition, entries.decisions)
@@ -151,6 +149,19 @@ class ScanBatches:
     async def _close(self, tx: Write, batch: Batch) -> None:
         async with self._database.unblocked(tx):
             await tx.execute(sql.CLOSE_BATCH, batch.partition, batch.batch_no, batch.next_position, self._context.registry_revision)
+
+
+async def write_ledger(tx: Write, entries: Entries) -> None:
+    """Lines, postings and the sums that are kept beside them."""
+    await sql.copy(tx, "payout", sql.PAYOUT_COLUMNS, entries.payouts)
+    await sql.copy(tx, "posting", sql.POSTING_COLUMNS, entries.postings)
+    await _all_of(tx, sql.ADJUST_PARCELS, entries.adjusted_parcels)
+    cells = [(*cell, *deltas) for cell, deltas in entries.rollup.items() if any(deltas)]
+    if cells:
+        await tx.execute(sql.ADD_TO_ROLLUP, entries.partition, entries.posted_date, *map(list, zip(*cells, strict=True)))
+    totals = [(*key, *deltas) for key, deltas in entries.totals.items() if any(deltas)]
+    if totals:
+        await tx.execute(sql.ADD_TO_PERIODS, entries.partition, *map(list, zip(*totals, strict=True)))
 
 
 async def _all_of(tx: Write, statement: str, rows: Sequence[Sequence[object]]) -> None:

@@ -36,10 +36,11 @@ class Parcel(NamedTuple):
     hold_subject: bytes | None
     payouts: int
     live_seq: int | None
+    adjusted_fen: int
 
 
 class Line(NamedTuple):
-    """A payout that stands (the columns of repository.batch.LINES)."""
+    """A payout that stands, or one that adjusts it (the columns of repository.batch.LINES)."""
 
     parcel_key: bytes
     seq: int
@@ -52,6 +53,15 @@ class Line(NamedTuple):
     scheme: str
     stage: str
     policy_version: str
+    adjusts: int | None = None  # the accrual's seq
+
+
+class Adjustment(NamedTuple):
+    """What a closing does to a line: `cap` and `vesting` take from it, `adjustment` gives back."""
+
+    kind: str
+    amount_fen: int
+    reason_code: str
 
 
 Rows = list[tuple[object, ...]]
@@ -65,7 +75,7 @@ class Entries:
     batch_no: int
     county_code: str
     posted_at: datetime
-    closed: frozenset[str]
+    closed_through: str | None
     posted_date: date = field(init=False)
     assessments: Rows = field(default_factory=list)
     payouts: Rows = field(default_factory=list)
@@ -78,13 +88,15 @@ class Entries:
     holds: Rows = field(default_factory=list)
     releases: Rows = field(default_factory=list)
     rollup: dict[tuple[object, ...], list[int]] = field(default_factory=dict)
+    totals: dict[tuple[str, str, int, str], list[int]] = field(default_factory=dict)  # by month, scheme, year of service, policy
+    adjusted_parcels: Rows = field(default_factory=list)
     decisions: dict[bytes, Decision] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.posted_date = shanghai_day(self.posted_at)
 
-    def add(self, key: bytes, brand: str, waybill_no: str, old: Parcel | None, new: Assessment, line: Line | None) -> None:
-        """One parcel's new assessment. `line`: the payout that stands, given where `reverses(old, new)`."""
+    def add(self, key: bytes, brand: str, waybill_no: str, old: Parcel | None, new: Assessment, lines: Sequence[Line]) -> None:
+        """One parcel's new assessment. `lines`: the payout that stands and what adjusts it, given where `reverses(old, new)`."""
         decision = new.decision
         if decision is not None:
             self.decisions[decision.decision_id] = decision
@@ -95,29 +107,30 @@ class Entries:
         ))  # fmt: skip
         if old is not None and unchanged(old, new):
             return
-        self._count(old, brand, new)
-        payouts, live_seq = self._pay(key, brand, old, new, line)
+        adjusted_fen = old.adjusted_fen if old and not reverses(old, new) else 0
+        self._count(old, brand, new, adjusted_fen)
+        payouts, live_seq = self._pay(key, brand, old, new, lines)
         hold = self._hold(key, old, new)
         state = (
             new.direction, new.outcome, new.net_fen, new.held_fen, new.beneficiary_id, new.station_id, new.township_code, new.service_date,
-            *hold, payouts, live_seq,
+            *hold, payouts, live_seq, adjusted_fen,
         )  # fmt: skip
         if old is None:
             self.new_parcels.append((key, self.partition, brand, waybill_no, *state))
         else:
             self.changed_parcels.append((key, *state))
 
-    def _count(self, old: Parcel | None, brand: str, new: Assessment) -> None:
+    def _count(self, old: Parcel | None, brand: str, new: Assessment, adjusted_fen: int) -> None:
         """The parcel leaves the cell of its old state and enters that of the new one, both on today's posted day."""
         if old is not None and old.outcome is not None:
             cell = self._cell(old.station_id, old.township_code, old.service_date, brand, old.direction, old.outcome)
             cell[0] -= 1
-            cell[1] -= old.net_fen
+            cell[1] -= old.net_fen + old.adjusted_fen
             cell[2] -= old.held_fen
         if new.outcome is not None:
             cell = self._cell(new.station_id, new.township_code, new.service_date, brand, new.direction, new.outcome)
             cell[0] += 1
-            cell[1] += new.net_fen
+            cell[1] += new.net_fen + adjusted_fen
             cell[2] += new.held_fen
 
     def _cell(
@@ -128,17 +141,19 @@ class Entries:
             cell = self.rollup[key] = [0, 0, 0, 0, 0]
         return cell
 
-    def _pay(self, key: bytes, brand: str, old: Parcel | None, new: Assessment, line: Line | None) -> tuple[int, int | None]:
+    def _pay(self, key: bytes, brand: str, old: Parcel | None, new: Assessment, lines: Sequence[Line]) -> tuple[int, int | None]:
         """Reverse the line that stands and post the new one, where they differ -> (lines so far, the line that stands)."""
         payouts, live = (old.payouts, old.live_seq) if old else (0, None)
         if not reposts(old, new):
             return payouts, live
         before = live
         if live is not None:
-            if line is None or line.seq != live or (old and line.amount_fen != old.net_fen):
-                raise AssertionError("the line that stands is not the one that the parcel points at")
-            self._post(line._replace(seq=payouts, amount_fen=-line.amount_fen), new.reason_codes, "reversal", line.seq)
-            payouts, live = payouts + 1, None
+            assert old, "a line stands for a parcel that was there"
+            _stands(old, lines)
+            for line in reversed(lines):  # what adjusts the line first, then the line
+                self._post(line._replace(seq=payouts, amount_fen=-line.amount_fen), new.reason_codes, "reversal", line.seq)
+                payouts += 1
+            live = None
         if new.net_fen:
             assert new.beneficiary_id, "a payable parcel has a beneficiary"
             assert new.station_id, "a payable parcel has a station"
@@ -162,12 +177,20 @@ class Entries:
         else:
             self.moved_pointers.append((key, SCHEME, before, live))
 
-    def _post(self, line: Line, reason_codes: Sequence[str], kind: str, reverses: int | None) -> None:
-        period = posting_period(line.service_date, self.closed)
+    def adjust(self, parcel: Parcel, line: Line, by: Adjustment, period: str) -> None:
+        """Post a closing's word on the line that stands, into the month that is closing."""
+        _stands(parcel, [line])
+        self._post(line._replace(seq=parcel.payouts, amount_fen=by.amount_fen, adjusts=line.seq), (by.reason_code,), by.kind, None, period)
+        self.adjusted_parcels.append((parcel.parcel_key, parcel.payouts, line.seq, by.amount_fen))
+        cell = self._cell(parcel.station_id, parcel.township_code, parcel.service_date, parcel.brand, parcel.direction, "payable")
+        cell[1] += by.amount_fen
+
+    def _post(self, line: Line, reason_codes: Sequence[str], kind: str, reverses: int | None, period: str | None = None) -> None:
+        period = period or posting_period(line.service_date, self.closed_through)
         self.payouts.append((
             line.parcel_key, line.seq, self.partition, self.batch_no, line.brand, line.scheme, kind, line.amount_fen, reverses, line.stage,
             line.beneficiary_id, line.station_id, line.township_code, line.service_date, self.posted_at, self.posted_date, period,
-            line.policy_version, reason_codes,
+            line.policy_version, reason_codes, line.adjusts,
         ))  # fmt: skip
         programme = f"programme/{self.county_code}/{line.scheme}/{line.service_date.year}"
         payable = f"payable/{line.beneficiary_id}/{line.stage}"
@@ -176,8 +199,12 @@ class Entries:
             (line.parcel_key, line.seq, line.stage, self.partition, self.batch_no, debit, credit, abs(line.amount_fen), period)
         )
         cell = self._cell(line.station_id, line.township_code, line.service_date, line.brand, line.scheme, "payable")
-        cell[3] += 1 if line.amount_fen > 0 else -1
+        parcels = 0 if line.adjusts is not None else 1 if line.amount_fen > 0 else -1
+        cell[3] += parcels
         cell[4] += line.amount_fen
+        total = self.totals.setdefault((period, line.scheme, line.service_date.year, line.policy_version), [0, 0, 0])
+        total[0] += parcels
+        total[1 if line.adjusts is None else 2] += line.amount_fen
 
     def _hold(self, key: bytes, old: Parcel | None, new: Assessment) -> tuple[str | None, int | None, bytes | None]:
         """-> (reason, batch, subject) of the hold that is open now. A hold says what it is about and whose: what changes is another one."""
@@ -195,6 +222,14 @@ class Entries:
 
 def _place(of: Parcel | Assessment) -> tuple[str | None, str | None, str | None]:
     return of.station_id, of.beneficiary_id, of.township_code
+
+
+def _stands(parcel: Parcel, lines: Sequence[Line]) -> None:
+    """Stop where the line at hand, or what adjusts it (where that is given), is not what the parcel says."""
+    if not lines or (lines[0].seq, lines[0].amount_fen) != (parcel.live_seq, parcel.net_fen):
+        raise AssertionError("the line that stands is not the one that the parcel points at")
+    if len(lines) > 1 and sum(line.amount_fen for line in lines[1:]) != parcel.adjusted_fen:
+        raise AssertionError("what adjusts the line does not come to what the parcel says")
 
 
 def unchanged(old: Parcel, new: Assessment) -> bool:

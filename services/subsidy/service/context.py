@@ -14,8 +14,6 @@ from shared.calendar import month_of, next_month
 from shared.db import Read
 from shared.standing import Directory
 
-MAX_CLOSED_RUN = 1200  # months: a hundred years of closed periods after a service date is a mistake, not a calendar
-
 
 class Context:
     """True for one version of partition −1; whoever holds the gate can rely on it until the commit."""
@@ -23,7 +21,7 @@ class Context:
     def __init__(self) -> None:
         self.directory = Directory()
         self.policies = Policies()
-        self.closed: frozenset[str] = frozenset()
+        self.closed_through: str | None = None  # the last month that takes no more lines
         self.anything_said = False  # whether people have said anything of any parcel
         self.registry_revision: int | None = None  # last position applied
         self._version: int | None = None
@@ -40,7 +38,7 @@ class Context:
             for record in await standing.snapshots(read, known, next_position - 1):
                 self.directory.put(record)
             self.policies = policies_of(await standing.policies(read))
-            self.closed = await standing.closed_periods(read)
+            self.closed_through = await standing.closed_through(read)
             self.anything_said = self.anything_said or await said.anything(read)
             self.registry_revision = next_position - 1 if next_position else None
             self._version = version
@@ -56,11 +54,7 @@ def _policies(documents: tuple[str, ...]) -> Policies:
     return Policies(load(document.encode()) for document in documents)
 
 
-def posting_period(service_date: date, closed: frozenset[str]) -> str:
-    """The service month if open, else the next open month after it (design §5.6)."""
+def posting_period(service_date: date, closed_through: str | None) -> str:
+    """The service month if open, else the next open month after it (design §5.6). A month is closed with every month before it."""
     month = month_of(service_date)
-    for _ in range(MAX_CLOSED_RUN):
-        if month not in closed:
-            return month
-        month = next_month(month)
-    raise ValueError(f"no open period within {MAX_CLOSED_RUN} months after {service_date}")
+    return month if closed_through is None or month > closed_through else next_month(closed_through)

@@ -62,7 +62,7 @@ async def find(known: Known, tenant: Tenant, brand: str, waybill_no: str) -> Fou
     if not evidence:
         raise missing
     assessment = await known.read.fetchrow(reads.ASSESSMENT, key, batch_no)
-    payouts = await known.read.fetch(reads.PAYOUTS_OF, key, batch_no)
+    payouts = await known.read.fetch(reads.PAYOUTS_OF, key, known.revision)
     holds = await known.read.fetch(reads.HOLDS_OF, key, batch_no)
     beneficiaries = {p["beneficiary_id"] for p in payouts} | ({assessment["beneficiary_id"]} if assessment else set())
     if not tenant.may_see(brand, beneficiaries, {assessment["township_code"]} if assessment else set()):

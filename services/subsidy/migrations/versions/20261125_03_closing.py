@@ -56,7 +56,10 @@ def upgrade() -> None:
     op.execute(REFUSE_CHANGE)
     op.execute(REFUSE_CLOSED)
     for table in ("payout", "posting"):
-        for part in (table, *(f"{table}_p{n}" for n in range(HASH_PARTITIONS))):  # a statement on a part does not pass its parent's triggers
+        for part in (
+            table,
+            *(f"{table}_p{n}" for n in range(HASH_PARTITIONS)),
+        ):  # a statement on a part does not pass its parent's triggers
             op.execute(KEEP_CLOSED.format(table=part))
 
 
