@@ -1,11 +1,12 @@
-"""`python -m services.subsidy.api`: parcels, payouts, totals, holds, policies; it only reads."""
+"""`python -m services.subsidy.api`: parcels, payouts, totals, holds, policies; what people decide of them."""
 
 import contextlib
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
-from services.subsidy.routes import books, parcels
+from services.subsidy.routes import books, holds, parcels
+from services.subsidy.service.holds import Holds
 from services.subsidy.service.known import Books
 from services.subsidy.service.lists import Lists
 from services.subsidy.service.parcels import Parcels
@@ -17,7 +18,7 @@ from shared.db import Database
 from shared.http import create_app
 from shared.settings import load
 
-MAX_BODY_BYTES = 16_384  # no operation takes a body
+MAX_BODY_BYTES = 16_384
 DESCRIPTION = (
     "From parcels to subsidy lines: exact to the fen, explained, as of any revision. / 快件到补贴明细：精确到分，逐条说明，可查任一时点。"
 )
@@ -33,12 +34,14 @@ def build(settings: Settings) -> FastAPI:
         try:
             shared = Books(database)
             app.state.parcels, app.state.lists, app.state.summaries = Parcels(shared), Lists(shared), Summaries(shared)
+            app.state.holds = Holds(shared)
             yield
         finally:
             await database.close()
 
     app = create_app(
-        service="subsidy", title="Tongcun subsidy", description=DESCRIPTION, lifespan=lifespan, routers=[parcels.router, books.router],
+        service="subsidy", title="Tongcun subsidy", description=DESCRIPTION, lifespan=lifespan,
+        routers=[parcels.router, books.router, holds.router],
         checks={"database": lambda: process.check_schema(database, "subsidy")}, max_body_bytes=MAX_BODY_BYTES,
     )  # fmt: skip
     app.state.verifier = Verifier(settings.jwks, settings.issuer)

@@ -308,6 +308,8 @@ Table(
     metadata,
     _key(),
     _batch(),  # of partition −1
+    _text("brand"),
+    _text("waybill_no"),  # a hold may be placed on a parcel that has no row of its own yet
     _text("decision"),
     _text("reason_code"),  # of the hold
     Column("subject", LargeBinary),  # of the hold; null: placed by hand

@@ -13,6 +13,8 @@ Waybill = Annotated[str, StringConstraints(max_length=64, pattern=_PLAIN)]
 Several = Annotated[str, StringConstraints(max_length=2000, pattern=_PLAIN)]  # values of one filter, comma-separated
 Version = Annotated[str, StringConstraints(max_length=80, pattern=_PLAIN)]
 MAX_REVISION = 2**62
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+EventId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 
 
 def _each(pattern: str) -> str:
@@ -60,11 +62,6 @@ class PayoutQuery(PageQuery):
     beneficiary_id: Beneficiaries | None = None
     period: Periods | None = Field(None, description="months, e.g. 2023-07")
     after_revision: int | None = Field(None, ge=0, le=MAX_REVISION, description="what has changed since that revision")
-
-
-class HoldQuery(PageQuery):
-    reason_code: Several | None = None
-    station_id: Stations | None = None
 
 
 class SiteQuery(PageQuery):
@@ -147,26 +144,42 @@ class Payouts(Shape):
     as_of: AsOf
 
 
+class Choice(Shape):
+    """Of a contested event: the content that counts."""
+
+    event_id: EventId
+    content: Digest
+
+
+class Chosen(Choice):
+    among: Digest
+
+
+class Ruling(Shape):
+    """`subject` null: a hold placed by hand. `said_by`: the subject of the token."""
+
+    decision: str
+    reason_code: str
+    subject: str | None
+    choices: list[Chosen]
+    reason: str
+    said_by: str
+    said_at: Instant
+    revision: int
+
+
 class Hold(Shape):
+    """`subject`: digest of what is held, which a decision must name. `placed_by`: `rule`, or the subject of a person's token."""
+
     hold_id: str
     reason_code: str
     placed_at: Instant
     placed_by: str
+    note: str | None
+    held_fen: int
+    subject: str | None
     released_at: Instant | None
-
-
-class ListedHold(Hold):
-    parcel_id: str
-    brand: str
-    waybill_no: str | None
-    station_id: str | None
-
-
-class Holds(Shape):
-    items: list[ListedHold]
-    redacted: list[str]
-    next_cursor: str | None
-    as_of: AsOf
+    decisions: list[Ruling]
 
 
 class Parcel(Shape):
@@ -187,6 +200,7 @@ class Parcel(Shape):
     rates_status: str | None
     payout_ids: list[str]
     holds: list[Hold]
+    rulings: list[Ruling]
     related: list[str]
     redacted: list[str]
     as_of: AsOf
@@ -234,6 +248,7 @@ class Explanation(Shape):
     steps: list[Step]
     arithmetic: list[ArithmeticLine]
     alternatives: list[Alternative]
+    rulings: list[Ruling]
     pending_reassessment: bool
     text: Label
     as_of: AsOf
@@ -267,6 +282,7 @@ class EvidenceEvent(Shape):
 class Evidence(Shape):
     parcel_id: str
     events: list[EvidenceEvent]
+    rulings: list[Ruling]
     redacted: list[str]
     as_of: AsOf
 

@@ -2,26 +2,26 @@
 
 import httpx
 
-from services.subsidy import schemas
+from services.subsidy import schemas, schemas_holds
 from tests.contract.subsidy_api import get
 from tests.integration.subsidy_books import Books, alias, at, scan, station
 
 pytest_plugins = ("tests.integration.subsidy_fixtures",)
 
-HOLD = {"hold_id", "reason_code", "placed_at", "placed_by", "released_at"}
+HOLD = {"hold_id", "reason_code", "placed_at", "placed_by", "note", "held_fen", "subject", "released_at", "decisions"}
 
 
 async def test_holds_are_listed_with_their_release(books: Books, client: httpx.AsyncClient) -> None:
     await books.send(scan(), scan("W1", "transferred", at(13), None))
-    (item,) = (await get(client, "/v1/holds", schemas.Holds, reason_code="transfer.unlinked"))["items"]
+    (item,) = (await get(client, "/v1/holds", schemas_holds.Holds, reason_code="transfer.unlinked"))["items"]
     assert set(item) >= HOLD
     assert (item["placed_by"], item["released_at"], item["station_id"]) == ("rule", None, "stn_42")
     parcel = await get(client, "/v1/parcels/zto/W1", schemas.Parcel)
     assert parcel["holds"] == [{name: item[name] for name in parcel["holds"][0]}]
     await books.send(scan("W1", "returned", at(15), None))
-    (item,) = (await get(client, "/v1/holds", schemas.Holds, station_id="stn_42"))["items"]
+    (item,) = (await get(client, "/v1/holds", schemas_holds.Holds, station_id="stn_42"))["items"]
     assert item["released_at"] is not None
-    assert (await get(client, "/v1/holds", schemas.Holds, station_id="stn_1"))["items"] == []
+    assert (await get(client, "/v1/holds", schemas_holds.Holds, station_id="stn_1"))["items"] == []
 
 
 async def unmapped(client: httpx.AsyncClient, **params: str) -> dict[str, int]:

@@ -25,7 +25,7 @@ EVIDENCE = json.loads("""{"event_id": "6f0c1d2e-7a41-8b0e-9c55-1f2a3b4c5d6e", "c
     "role": "deciding", "retracts": null, "corroborates": null}""")
 STEP = {"clause_id", "basis", "document", "section", "quote", "result", "reason_code", "facts"}
 EXPLAIN = {"parcel_id", "trace_version", "outcome", "net_fen", "policy_version", "rates_status", "steps", "arithmetic", "alternatives",
-           "pending_reassessment", "text", "as_of"}  # fmt: skip
+           "rulings", "pending_reassessment", "text", "as_of"}  # fmt: skip
 OUT_OF_FORCE = at(14).replace(year=2022)  # no policy was in force; its alias and station neither
 # Told a year earlier, too, by a version with a smaller and one with a larger content, since the smaller one is shown.
 ELSEWHEN = [

@@ -11,6 +11,7 @@ from services.subsidy.domain import wording
 from services.subsidy.domain.events import DECIDING_ACTIONS
 from services.subsidy.domain.explain import Lang, Names, Posted, text
 from services.subsidy.domain.policy import Policies
+from services.subsidy.domain.said import BY_HAND
 from services.subsidy.domain.trace import Role, Trace, trace
 from services.subsidy.policies import read_directory
 from shared.calendar import SHANGHAI
@@ -273,6 +274,8 @@ def test_every_value_that_can_occur_has_its_word() -> None:
     assert set(zh.LEVELS["zh"]) == set(Level) - {Level.COUNTY_HUB}
     told_by_clauses = {c.reason_code for p in POLICIES.versions for c in p.clauses}
     told_by_tiers = {f"rate.{t.rate_id}" for p in POLICIES.versions for t in p.tiers}
-    assert {code for case in PAGE.cases for code in case.reason_codes} - told_by_clauses - told_by_tiers | {"policy.no_rate"} == set(
-        zh.REASONS["zh"]
-    )
+    assert {code for case in PAGE.cases for code in case.reason_codes} - told_by_clauses - told_by_tiers | {
+        "policy.no_rate",
+        "hold.confirmed",
+        *BY_HAND,
+    } == set(zh.REASONS["zh"])

@@ -30,6 +30,16 @@ class Posted(NamedTuple):
     policy_version: str
 
 
+class Ruled(NamedTuple):
+    """What one person did with a hold of the parcel."""
+
+    decision: str
+    reason_code: str  # of the hold
+    said_by: str
+    said_at: datetime
+    note: str
+
+
 class Names:
     """What operators, divisions, stations and sites are called at a moment; a code that the registry does not know stands for itself.
 
@@ -60,13 +70,15 @@ class Names:
         return segment.name if lang == "zh" else segment.name_en
 
 
-def text(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted] = ()) -> str:
-    """One sentence a line. `payouts`: the parcel's, in order of posting; they tell whether it was reversed."""
-    return "\n".join(_lines(trace, names, lang, payouts))
+def text(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted] = (), rulings: Sequence[Ruled] = ()) -> str:
+    """One sentence a line. `payouts`: the parcel's, in order of posting; they tell whether it was reversed. `rulings`: in their order."""
+    return "\n".join(_lines(trace, names, lang, payouts, rulings))
 
 
-def _lines(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted]) -> Iterator[str]:
+def _lines(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted], rulings: Sequence[Ruled]) -> Iterator[str]:
     yield _result(trace, names, lang)
+    if rulings:
+        yield _say(lang, "ruled", each=_separator(lang).join(_ruling(trace, r, lang) for r in rulings))
     if payouts and payouts[-1].kind in ("reversal", "clawback"):
         yield _say(lang, "reversed", posted=yuan(payouts[-1].amount_fen), why=_why(trace, names, lang, payouts, len(payouts) - 1))
     if trace.variants:
@@ -236,10 +248,18 @@ def _when(trace: Trace, posted: Posted) -> Mapping[str, FactValue]:
     return next(tier.when for policy in policies for tier in policy.tiers if tier.rate_id == _rate(posted))
 
 
+def _ruling(trace: Trace, ruled: Ruled, lang: Lang) -> str:
+    decision, reason = wording.RULINGS[lang][ruled.decision], _reason(trace, lang, ruled.reason_code)
+    return _say(lang, "ruling", at=_moment(ruled.said_at), by=ruled.said_by, decision=decision, reason=reason, note=ruled.note)
+
+
 def _word(trace: Trace, lang: Lang, posted: Posted, code: str) -> str:
+    """Why a line was posted, in a few words."""
+    return _say(lang, "tier", tier=_tier(_when(trace, posted), lang)) if code.startswith(RATE) else _reason(trace, lang, code)
+
+
+def _reason(trace: Trace, lang: Lang, code: str) -> str:
     """A reason code in a few words: what happened, without what to do next."""
-    if code.startswith(RATE):
-        return _say(lang, "tier", tier=_tier(_when(trace, posted), lang))
     if code in wording.REASONS[lang]:
         told = wording.REASONS[lang][code]
     else:

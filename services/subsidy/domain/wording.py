@@ -75,6 +75,11 @@ REASONS: Mapping[str, Words] = {
         "parcel.returned": "快件已退回寄件方。",
         "parcel.returning": "快件正在退回寄件方。",
         "parcel.refused": "收件人拒收，之后没有签收。",
+        "hold.incident": "该快件涉及突发事件，由人工暂缓。请县里核实事件后决定。",
+        "hold.suspicion": "该快件有疑点，由人工暂缓。请县里核实后决定。",
+        "hold.conflict": "该快件有权属或归属争议，由人工暂缓。请县里核实后决定。",
+        "hold.missing_document": "该快件缺少证明材料，由人工暂缓。请企业补交材料，由县里决定。",
+        "hold.confirmed": "经人工核实，确认不予补贴。",
     },
     "en": {
         "evidence.contested": "The same scan was told with different contents, and they do not come to the same. "
@@ -97,6 +102,11 @@ REASONS: Mapping[str, Words] = {
         "parcel.returned": "The parcel was returned to its sender.",
         "parcel.returning": "The parcel is on its way back to its sender.",
         "parcel.refused": "The addressee refused it and no receipt followed.",
+        "hold.incident": "The parcel is part of an incident and was held by hand. The county must look into it and decide.",
+        "hold.suspicion": "There is a suspicion about the parcel and it was held by hand. The county must look into it and decide.",
+        "hold.conflict": "The parcel is disputed and was held by hand. The county must look into it and decide.",
+        "hold.missing_document": "A document is missing and the parcel was held by hand. The company must hand it in; the county decides.",
+        "hold.confirmed": "A person looked into it and confirmed that nothing is paid.",
     },
 }
 
@@ -183,6 +193,8 @@ SENTENCES: Mapping[str, Words] = {
         "new_tier": "档次由“{old}”改为“{new}”",
         "new_amount": "适用的补贴政策更新后金额由 {old} 元改为 {new} 元",
         "nobody": "（无运营企业）",
+        "ruled": "人工处理：{each}。",
+        "ruling": "{at} {by} {decision}（{reason}），理由：{note}",
     },
     "en": {
         "payable": "Result: {net} yuan{sample} to be paid to {beneficiary}, counted on {day}.",
@@ -224,6 +236,8 @@ SENTENCES: Mapping[str, Words] = {
         "new_tier": "the rate changed from “{old}” to “{new}”",
         "new_amount": "another policy applies, so the amount changed from {old} to {new} yuan",
         "nobody": "(no operator)",
+        "ruled": "Decided by people: {each}.",
+        "ruling": "{at} {by} {decision} ({reason}), because: {note}",
     },
 }
 
@@ -262,4 +276,10 @@ KINDS: Mapping[str, Words] = {
         "vesting": "vested",
         "clawback": "clawed back",
     },
+}
+
+# What a person did with a hold.
+RULINGS: Mapping[str, Words] = {
+    "zh": {"place": "设置暂缓", "release": "解除暂缓", "confirm": "确认不补"},
+    "en": {"place": "placed a hold", "release": "released the hold", "confirm": "confirmed the hold: nothing is paid"},
 }

@@ -40,13 +40,6 @@ select p.seq, p.kind, p.amount_fen, p.stage, p.reverses, p.adjusts, p.beneficiar
        p.reason_codes, p.policy_version, p.period
 from payout p join batch b using (partition, batch_no) where p.parcel_key = $1 and b.revision <= $2 order by p.seq
 """
-HOLDS_OF = """
-select h.parcel_key, h.batch_no, h.reason_code, h.placed_by, b.recorded_at as placed_at, rb.recorded_at as released_at
-from hold h join batch b using (partition, batch_no)
-left join hold_release r on r.parcel_key = h.parcel_key and r.batch_no = h.batch_no and r.released_batch_no <= $2
-left join batch rb on rb.partition = r.partition and rb.batch_no = r.released_batch_no
-where h.parcel_key = $1 and h.batch_no <= $2 order by h.batch_no
-"""
 # Whether a change behind the evidence has been recorded that this parcel has not been assessed by.
 STILL_ASKED = """
 select exists (
@@ -63,7 +56,7 @@ _TENANT = """
 """
 
 
-def _tenant(first: int, *, brand: str, beneficiary: str, township: str) -> str:
+def tenants(first: int, *, brand: str, beneficiary: str, township: str) -> str:
     places = {"$B": f"${first}::text", "$P": f"${first + 1}::text", "$T": f"${first + 2}::text"}
     statement = _TENANT.format(brand=brand, beneficiary=beneficiary, township=township)
     for name, place in places.items():
@@ -71,7 +64,7 @@ def _tenant(first: int, *, brand: str, beneficiary: str, township: str) -> str:
     return statement
 
 
-_OF_PAYOUT = _tenant(16, brand="p.brand", beneficiary="p.beneficiary_id", township="p.township_code")
+_OF_PAYOUT = tenants(16, brand="p.brand", beneficiary="p.beneficiary_id", township="p.township_code")
 _PAYOUTS = """
 select p.parcel_key, p.seq, p.brand, c.waybill_no, p.scheme, p.kind, p.amount_fen, p.reverses, p.stage, p.beneficiary_id, p.station_id,
        p.service_date, p.posted_at, p.period, p.policy_version, p.reason_codes, b.revision, b.registry_revision
@@ -90,18 +83,6 @@ PAYOUTS = {
     "service": _PAYOUTS.format(day="service_date", tenant=_OF_PAYOUT),
     "posted": _PAYOUTS.format(day="posted_date", tenant=_OF_PAYOUT),
 }
-
-HOLDS = """
-select h.parcel_key, h.batch_no, h.reason_code, h.station_id, h.placed_by, c.brand, c.waybill_no, b.revision,
-       b.recorded_at as placed_at, rb.recorded_at as released_at
-from batch b join hold h using (partition, batch_no) join parcel c using (parcel_key) join assessment a using (parcel_key, batch_no)
-left join hold_release r on r.parcel_key = h.parcel_key and r.batch_no = h.batch_no
-left join batch rb on rb.partition = r.partition and rb.batch_no = r.released_batch_no and rb.revision <= $1
-where b.revision <= $1 and (b.revision, h.parcel_key) > ($2, $3)
-  and ($4::text[] is null or h.reason_code = any($4)) and ($5::text[] is null or h.station_id = any($5))
-  {tenant}
-order by b.revision, h.parcel_key limit $6
-""".format(tenant=_tenant(7, brand="c.brand", beneficiary="a.beneficiary_id", township="a.township_code"))
 
 # Sites with scans that close a parcel and lie in no claim ($2 to $4: site, from, to), as the fold would call them unmapped: of how many
 # parcels, and between which scans; the most first. Reads the gaps between a site's claims by an index of its own (models.evidence), which

@@ -1,4 +1,4 @@
-"""The books: totals, payouts, holds, sites that nobody claims, policies."""
+"""The books: totals, payouts, sites that nobody claims, policies."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -60,13 +60,6 @@ async def payouts(
         tenant_of(principal), query.first, query.end, query.date_basis, filters, query.after_revision, query.limit, query.cursor
     )
     return _page(request, body)
-
-
-@router.get("/v1/holds", summary="Holds 暂缓清单", responses=problems(), response_model=schemas.Holds)
-async def holds(request: Request, query: Annotated[schemas.HoldQuery, Query()], principal: Principal = requires("holds:read")) -> Response:
-    """What waits for a person, and what did."""
-    filters = _filters(query, "reason_code", "station_id")
-    return _page(request, await request.app.state.lists.holds(tenant_of(principal), filters, query.limit, query.cursor))
 
 
 @router.get(

@@ -1,4 +1,4 @@
-"""Payouts, holds, unmapped sites and policies: lists that pin their revision."""
+"""Payouts, unmapped sites and policies: lists that pin their revision."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ import asyncpg
 
 from services.subsidy.domain.policy import Clause, Policies, Policy
 from services.subsidy.repository import reads
+from services.subsidy.service.ids import payout_id
 from services.subsidy.service.known import Books, Known
-from services.subsidy.service.parcels import hold, payout_id
 from services.subsidy.service.tenancy import Tenant
 from shared.http import bad_cursor, check_range, decode_cursor, decode_page, encode_cursor, encode_page
 from shared.identity import parcel_id
@@ -62,21 +62,6 @@ class Lists:
                 "items": [_payout(row, tenant, policies) for row in page],
                 "redacted": ["waybill_no"] if tenant.masked else [],
                 "next_cursor": cursor.next(known, (page[-1]["revision"], page[-1]["parcel_key"], page[-1]["seq"])) if more else None,
-                "as_of": known.as_of,
-            }
-
-    async def holds(self, tenant: Tenant, filters: Filters, limit: int, cursor_text: str | None) -> dict[str, Any]:
-        cursor = Cursor(cursor_text)
-        async with self._books.known(pinned=cursor.pinned) as known:
-            rows = await known.read.fetch(
-                reads.HOLDS, known.revision, *cursor.after[:2], filters.get("reason_code"), filters.get("station_id"), limit + 1,
-                *tenant.restriction,
-            )  # fmt: skip
-            page = rows[:limit]
-            return {
-                "items": [_listed_hold(row, tenant) for row in page],
-                "redacted": ["waybill_no"] if tenant.masked else [],
-                "next_cursor": cursor.next(known, (page[-1]["revision"], page[-1]["parcel_key"], 0)) if len(rows) > limit else None,
                 "as_of": known.as_of,
             }
 
@@ -136,15 +121,6 @@ def _payout(row: asyncpg.Record, tenant: Tenant, policies: Policies) -> dict[str
         "policy_version": row["policy_version"],
         "rates_status": policies.version(row["policy_version"]).rates_status,
         "reason_codes": row["reason_codes"],
-    }
-
-
-def _listed_hold(row: asyncpg.Record, tenant: Tenant) -> dict[str, Any]:
-    return hold(row) | {
-        "parcel_id": parcel_id(row["parcel_key"]),
-        "brand": row["brand"],
-        "waybill_no": None if tenant.masked else row["waybill_no"],
-        "station_id": row["station_id"],
     }
 
 

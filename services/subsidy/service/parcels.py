@@ -1,19 +1,21 @@
 """One parcel: what it comes to, why, and what was told about it."""
 
-from base64 import b32encode
 from datetime import datetime
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import asyncpg
 
 from services.subsidy.domain.events import Event
-from services.subsidy.domain.explain import Names, Posted, text
-from services.subsidy.domain.said import NOTHING
+from services.subsidy.domain.explain import Names, Posted, Ruled, text
+from services.subsidy.domain.policy import Policies
+from services.subsidy.domain.said import NOTHING, Said
 from services.subsidy.domain.trace import TRACE_VERSION, FactUsed, Step, Trace, trace
+from services.subsidy.repository import holds as holds_sql
 from services.subsidy.repository import reads
 from services.subsidy.repository.said import said_of
+from services.subsidy.service.ids import payout_id, uuid_text
 from services.subsidy.service.known import Books, Known
+from services.subsidy.service.rulings import hold, ruling
 from services.subsidy.service.tenancy import Tenant
 from shared.identity import parcel_id, parcel_key
 from shared.problems import not_found
@@ -35,18 +37,7 @@ class Found(NamedTuple):
     assessment: asyncpg.Record | None  # None: in transit, never assessed
     payouts: list[asyncpg.Record]
     holds: list[asyncpg.Record]
-
-
-def payout_id(key: bytes, seq: int) -> str:
-    return "pay_" + _base32(key + seq.to_bytes(4, "big"))
-
-
-def hold_id(key: bytes, batch_no: int) -> str:
-    return "hld_" + _base32(key + batch_no.to_bytes(8, "big"))
-
-
-def _base32(raw: bytes) -> str:
-    return b32encode(raw).decode().rstrip("=").lower()
+    rulings: list[asyncpg.Record]
 
 
 async def find(known: Known, tenant: Tenant, brand: str, waybill_no: str) -> Found:
@@ -63,11 +54,34 @@ async def find(known: Known, tenant: Tenant, brand: str, waybill_no: str) -> Fou
         raise missing
     assessment = await known.read.fetchrow(reads.ASSESSMENT, key, batch_no)
     payouts = await known.read.fetch(reads.PAYOUTS_OF, key, known.revision)
-    holds = await known.read.fetch(reads.HOLDS_OF, key, batch_no)
+    holds = await known.read.fetch(holds_sql.OF_PARCEL, key, batch_no)
+    rulings = await holds_sql.rulings_of(known.read, [key], known.revision)
     beneficiaries = {p["beneficiary_id"] for p in payouts} | ({assessment["beneficiary_id"]} if assessment else set())
     if not tenant.may_see(brand, beneficiaries, {assessment["township_code"]} if assessment else set()):
         raise missing
-    return Found(key, brand, waybill_no, partition, evidence, assessment, payouts, holds)
+    return Found(key, brand, waybill_no, partition, evidence, assessment, payouts, holds, rulings.get(key, []))
+
+
+class Traced(NamedTuple):
+    """A parcel's trace, and all that it is a function of."""
+
+    trace: Trace
+    events: list[Event]
+    directory: Directory
+    policies: Policies
+    said: Said
+
+
+async def trace_of(books: Books, known: Known, found: Found) -> Traced:
+    """As it was assessed: evidence, registry, policies and rulings of the assessment's revision (now, for one in transit)."""
+    registry_revision, revision = known.registry_revision, known.revision
+    if (a := found.assessment) is not None:
+        registry_revision, revision = a["registry_revision"], a["revision"]
+    directory = await books.directory(known.read, registry_revision)
+    policies = await books.policies(known.read, revision)
+    said = (await said_of(known.read, [found.key], revision)).get(found.key, NOTHING)
+    events = [Event._make(tuple(row)[:10]) for row in found.evidence]
+    return Traced(trace(found.brand, events, directory, policies, said), events, directory, policies, said)
 
 
 class Parcels:
@@ -78,7 +92,7 @@ class Parcels:
         async with self._books.known(known_at) as known:
             found = await find(known, tenant, brand, waybill_no)
             a = found.assessment
-            traced, _ = await self._trace(known, found)
+            traced = (await trace_of(self._books, known, found)).trace
             return {
                 "parcel_id": parcel_id(found.key),
                 "brand": brand,
@@ -96,7 +110,8 @@ class Parcels:
                 "service_date": a["service_date"] if a else None,
                 **_policy(traced),
                 "payout_ids": [payout_id(found.key, p["seq"]) for p in found.payouts],
-                "holds": [hold(h) for h in found.holds],
+                "holds": [hold(h, found.rulings) for h in found.holds],
+                "rulings": [ruling(r) for r in found.rulings],
                 "related": [],
                 "redacted": _redacted(tenant),
                 "as_of": known.as_of,
@@ -105,12 +120,13 @@ class Parcels:
     async def explain(self, tenant: Tenant, brand: str, waybill_no: str, known_at: datetime | None) -> dict[str, Any]:
         async with self._books.known(known_at) as known:
             found = await find(known, tenant, brand, waybill_no)
-            traced, directory = await self._trace(known, found)
+            traced, _, directory, _, _ = await trace_of(self._books, known, found)
             _must_agree(found, traced)
             moment = traced.deciding.event.scanned_at if traced.deciding else found.evidence[0]["scanned_at"]
             sites = {e["site_id"]: e["site_code"] or e["site_name"] for e in found.evidence if e["site_id"]}
             names = Names(directory, moment, sites)
             posted = [Posted(*(p[name] for name in Posted._fields)) for p in found.payouts]
+            ruled = [Ruled(*(r[name] for name in Ruled._fields)) for r in found.rulings]
             return {
                 "parcel_id": parcel_id(found.key),
                 "trace_version": TRACE_VERSION,
@@ -123,41 +139,34 @@ class Parcels:
                     {"fact": x.fact, "value": x.value, "amount_fen": x.amount_fen, "difference_fen": x.difference_fen}
                     for x in traced.alternatives
                 ],
+                "rulings": [ruling(r) for r in found.rulings],
                 "pending_reassessment": await self._pending(known, found),
-                "text": {"zh": text(traced, names, "zh", posted), "en": text(traced, names, "en", posted)},
+                "text": {"zh": text(traced, names, "zh", posted, ruled), "en": text(traced, names, "en", posted, ruled)},
                 "as_of": known.as_of,
             }
 
     async def evidence(self, tenant: Tenant, brand: str, waybill_no: str, known_at: datetime | None) -> dict[str, Any]:
         async with self._books.known(known_at) as known:
             found = await find(known, tenant, brand, waybill_no)
-            traced, _ = await self._trace(known, found)
+            traced = (await trace_of(self._books, known, found)).trace
             seen = {s.event.version: s for s in traced.seen}
             events = []
             for row in found.evidence:
                 s = seen[row["event_id"], row["content"], row["mapping_version"]]
                 events.append(_told(row) | {"station_id": s.station_id, "mapped_by": _mapped_by(row, s.station_id), "role": s.role}
-                              | {"corroborates": _uuid(s.corroborates)})  # fmt: skip
-            return {"parcel_id": parcel_id(found.key), "events": events, "redacted": _redacted(tenant), "as_of": known.as_of}
-
-    async def _trace(self, known: Known, found: Found) -> tuple[Trace, Directory]:
-        """As it was assessed: the evidence, the registry and the policies of the assessment's revision (now, for one in transit)."""
-        registry_revision, revision = known.registry_revision, known.revision
-        if (a := found.assessment) is not None:
-            registry_revision, revision = a["registry_revision"], a["revision"]
-        directory = await self._books.directory(known.read, registry_revision)
-        policies = await self._books.policies(known.read, revision)
-        said = await said_of(known.read, [found.key], revision)
-        return trace(found.brand, _events(found), directory, policies, said.get(found.key, NOTHING)), directory
+                              | {"corroborates": uuid_text(s.corroborates)})  # fmt: skip
+            return {
+                "parcel_id": parcel_id(found.key),
+                "events": events,
+                "rulings": [ruling(r) for r in found.rulings],
+                "redacted": _redacted(tenant),
+                "as_of": known.as_of,
+            }
 
     async def _pending(self, known: Known, found: Found) -> bool:
         sites = sorted({e["site_id"] for e in found.evidence if e["site_id"]})
         since = found.assessment["revision"] if found.assessment else known.revision
         return bool(await known.read.fetchval(reads.STILL_ASKED, found.partition, known.revision, since, sites, found.key))
-
-
-def _events(found: Found) -> list[Event]:
-    return [Event._make(tuple(row)[:10]) for row in found.evidence]
 
 
 def _policy(traced: Trace) -> dict[str, str | None]:
@@ -172,16 +181,6 @@ def _must_agree(found: Found, traced: Trace) -> None:
     outcome = (stored["outcome"], stored["net_fen"], stored["held_fen"]) if stored else (None, 0, 0)
     if outcome != (again.outcome, again.net_fen, again.held_fen) or sum(p["amount_fen"] for p in found.payouts) != again.net_fen:
         raise Disagreement(f"{parcel_id(found.key)}: posted {outcome}, explained {(again.outcome, again.net_fen, again.held_fen)}")
-
-
-def hold(row: asyncpg.Record) -> dict[str, Any]:
-    return {
-        "hold_id": hold_id(row["parcel_key"], row["batch_no"]),
-        "reason_code": row["reason_code"],
-        "placed_at": row["placed_at"],
-        "placed_by": row["placed_by"],
-        "released_at": row["released_at"],
-    }
 
 
 def _stage(payouts: list[asyncpg.Record]) -> str | None:
@@ -218,7 +217,7 @@ def _told(row: asyncpg.Record) -> dict[str, Any]:
     plain = ("verdict", "receipt_id", "feed", "partition", "position", "action", "raw_action", "scanned_at", "received_at",
              "site_namespace", "site_code", "site_name", "verified")  # fmt: skip
     return {
-        "event_id": _uuid(row["event_id"]),
+        "event_id": uuid_text(row["event_id"]),
         "content": row["content"].hex(),
         **{name: row[name] for name in plain},
         "mapping_version": row["mapping_version"],
@@ -230,17 +229,13 @@ def _told(row: asyncpg.Record) -> dict[str, Any]:
 def _retracts(row: asyncpg.Record) -> dict[str, str | None] | None:
     if row["retracts_previous_action"] is not None:
         return {"previous_action": row["retracts_previous_action"]}
-    return {"event_id": _uuid(row["retracts_event_id"])} if row["retracts_event_id"] is not None else None
+    return {"event_id": uuid_text(row["retracts_event_id"])} if row["retracts_event_id"] is not None else None
 
 
 def _mapped_by(row: asyncpg.Record, station_id: str | None) -> str | None:
     if station_id is None:
         return None
     return "site_code" if row["site_code"] else "site_name"
-
-
-def _uuid(raw: bytes | None) -> str | None:
-    return str(UUID(bytes=raw)) if raw else None
 
 
 def _masked(tenant: Tenant, waybill_no: str) -> str | None:

@@ -16,6 +16,8 @@ def upgrade() -> None:
         "ruling",
         sa.Column("parcel_key", sa.LargeBinary(), nullable=False),
         sa.Column("batch_no", sa.BigInteger(), nullable=False),
+        sa.Column("brand", sa.Text(), nullable=False),
+        sa.Column("waybill_no", sa.Text(), nullable=False),
         sa.Column("decision", sa.Text(), nullable=False),
         sa.Column("reason_code", sa.Text(), nullable=False),
         sa.Column("subject", sa.LargeBinary(), nullable=True),
