@@ -2,8 +2,9 @@
 
 独立复算：只凭两本日志与政策，不用本系统的代码，逐件算到分。
 
-It uses nothing of the platform but HTTP and docs/rules.md (see rules.py). An auditor carries this file and rules.py away to any machine
-with Python 3.11 or newer and two packages (pip install httpx common-expression-language), and runs, with a token of the role auditor:
+It uses nothing of the platform but HTTP and docs/rules.md (see rules.py). An auditor carries this file, rules.py and records.py away
+to any machine with Python 3.11 or newer and two packages (pip install httpx common-expression-language), and runs, with a token of the
+role auditor:
 
     python recompute.py --ingest http://127.0.0.1:8101 --registry http://127.0.0.1:8102 \\
         --subsidy http://127.0.0.1:8103 --token JWT --policy yuanqu-2023.1.toml
@@ -12,9 +13,9 @@ In a checkout: python -m deploy.demo.recompute, with the same options.
 
 It reads every position of both logs, checks their hash chains, folds every parcel anew and compares with all that the platform says:
 every payout ever posted, on whatever day and for whatever parcel; outcome and reasons of every parcel (a payable one's are on its
-payout; the others are asked for); every cell of the totals, by service day and by posted day. The policy is read from the platform;
-with --policy it must be the county's own file, byte for byte and in all that decides. What it prints of each log (positions, chain) is
-worth keeping: the next audit must find the same chain there.
+payout; the others are asked for); every cell of the totals, by service day and by posted day. What people decided of holds
+is read from the platform, and so is the policy; with --policy it must be the county's own file, byte for byte and in all that decides.
+What it prints of each log (positions, chain) is worth keeping: the next audit must find the same chain there.
 
 Exit code 0: equal to the fen. 1: not, each difference a line; or not to be done. 退出码 0：分毫不差；1：不一致（逐条列出）或无法复算。
 """
@@ -33,13 +34,18 @@ from pathlib import Path
 if __package__:
     import httpx
 
-    from deploy.demo.rules import Json, Policy, Registry, Result, Scan, content_of, judge, partition_of, scan_of, shanghai_day
-else:  # carried away, beside rules.py
+    from deploy.demo.records import Json, Registry, Ruling, Scan, content_of, partition_of, ruling_of, scan_of, shanghai_day
+    from deploy.demo.rules import Policy, Result, judge
+else:  # carried away, beside records.py and rules.py
     try:
         import httpx
-        from rules import Json, Policy, Registry, Result, Scan, content_of, judge, partition_of, scan_of, shanghai_day  # type: ignore[import-not-found, no-redef]
+        from records import Json, Registry, Ruling, Scan, content_of, partition_of, ruling_of, scan_of, shanghai_day  # type: ignore[import-not-found, no-redef]
+        from rules import Policy, Result, judge  # type: ignore[import-not-found, no-redef]
     except ModuleNotFoundError as missing:
-        sys.exit(f"缺少 {missing.name} · it is missing: keep rules.py beside this file, and pip install httpx common-expression-language")
+        sys.exit(
+            f"缺少 {missing.name} · it is missing: keep records.py and rules.py beside this file, and "
+            "pip install httpx common-expression-language"
+        )
 
 PAGE = 1000
 CELL = ["parcels", "payable", "pending", "held", "refused", "accrued_fen", "held_fen"]
@@ -121,6 +127,15 @@ def scans_of(logs: list[Partition]) -> dict[Numbers, list[Scan]]:
                 raise Disproved(f"event {value['event_id']} of {parcel} is not what its content hash and partition say")
             parcels[parcel].append(scan_of(value))
     return parcels
+
+
+def read_rulings(client: httpx.Client, url: str) -> dict[Numbers, list[Ruling]]:
+    """What people said of the holds of each parcel."""
+    found: dict[Numbers, list[Ruling]] = defaultdict(list)
+    for page in pages(client, f"{url}/v1/rulings"):
+        for item in page["items"]:
+            found[item["brand"], item["waybill_no"]].append(ruling_of(item))
+    return found
 
 
 def positions(logs: Iterable[Partition]) -> int:
@@ -351,7 +366,8 @@ def recompute(
         differences = [line for file in own_policies for line in compare_policy(file, answered)]
         known = Registry.of([json.loads(text) for log in changes for text in log.values])
         policies = [Policy(document) for document in answered]
-        results = {parcel: judge(parcel[0], told, known, policies) for parcel, told in parcels.items()}
+        rulings = read_rulings(client, subsidy)
+        results = {parcel: judge(parcel[0], told, known, policies, rulings.get(parcel, ())) for parcel, told in parcels.items()}
         report = Report(positions(scans), positions(changes), results, differences + compare(client, subsidy, results))
     in_transit, judged = report.in_transit, len(results) - report.in_transit
     tell(f"按 docs/rules.md 与上述政策重算：{len(results)} 件 − 在途 {in_transit} 件 = 已判定 {judged} 件")

@@ -1,152 +1,29 @@
 """docs/rules.md in Python, once more: one parcel's events, the registry and the policy become one outcome ("rule n" is its n-th paragraph).
 
 Written from that page by itself, for the recomputation (recompute.py). It imports nothing of the platform: the standard library and a
-CEL evaluator. It reads the logs' values and the policy as the REST contract shows them, as plain JSON, and is as literal as the rules:
+CEL evaluator. It reads what records.py reads and the policy as the REST contract shows it, as plain JSON, and is as literal as the rules:
 where it and the services disagree, one of them misreads them.
 """
 
 import json
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta, timezone
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from itertools import islice, product
 from math import prod
-from typing import Any
 
 import cel
 
-Json = dict[str, Any]
-Site = tuple[str, str, str]  # namespace, "code" or "name", normalised text
+if __package__:
+    from deploy.demo.records import CLOSING, RECEIPTS, Json, Registry, Ruling, Scan, holds, shanghai_day
+else:  # carried away
+    from records import CLOSING, RECEIPTS, Json, Registry, Ruling, Scan, holds, shanghai_day  # type: ignore[import-not-found, no-redef]
 
-FACTS = [
-    "brand", "waybill_no", "raw_action", "scanned_at", "site_namespace", "site_code", "site_name",
-    "origin", "destination", "goods", "order_no", "weight_g",
-]  # fmt: skip
-SHANGHAI = timezone(timedelta(hours=8))
-RECEIPTS = frozenset({"station_pickup", "signed", "signed_by_agent"})
-CLOSING = RECEIPTS | {"station_inbound", "returning", "returned", "refused"}
-KNOWN = CLOSING | {
-    "picked_up", "departed", "arrived", "out_for_delivery", "taken_back", "delivery_failed", "transferred", "retracted", "unknown",
-}  # fmt: skip
 DEPTH = {"village": 0, "township": 1}  # the deepest level decides
 REUSED_AFTER = timedelta(days=180)
 MOST_COMBINATIONS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """One version of one event, as the scans log holds it."""
-
-    event_id: str
-    content: str
-    mapping_version: int
-    feed: str
-    action: str
-    at: datetime
-    site: Site | None
-    origin: str | None = None
-    retracts_id: str | None = None
-    retracts_action: str | None = None
-
-    @property
-    def is_retraction(self) -> bool:
-        return self.retracts_id is not None or self.retracts_action is not None
-
-
-def site_of(namespace: str, code: str | None, name: str | None) -> Site | None:
-    """A scan's site is its code if it has one, else its name; NFKC, no white space, lower case, one trailing 店, 站 or 点 dropped."""
-    text = "".join(unicodedata.normalize("NFKC", code or name or "").split()).lower()
-    plain = text[:-1] if len(text) > 1 and text[-1] in "店站点" else text
-    return (namespace, "code" if code else "name", plain) if plain else None
-
-
-def content_of(value: Json) -> str:
-    """SHA-256 of the scan facts as sent (docs/design.md §4): an RFC 8785 array; the sender's own action only where mapping version is 0."""
-    retracts = value.get("retracts") or {}
-    facts = [value[name] for name in FACTS]
-    facts += [retracts.get("event_id"), retracts.get("previous_action"), None if value["mapping_version"] else value["action"]]
-    return sha256(json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
-
-
-def partition_of(brand: str, waybill_no: str, partitions: int) -> int:
-    return int.from_bytes(sha256(f"{brand}|{waybill_no}".encode()).digest()[:4], "big") % partitions
-
-
-def scan_of(value: Json) -> Scan:
-    retracts = value.get("retracts") or {}
-    return Scan(
-        event_id=value["event_id"],
-        content=value["content"],
-        mapping_version=value["mapping_version"],
-        feed=value["feed"],
-        action=value["action"] if value["action"] in KNOWN else "unknown",  # rule 1
-        at=datetime.fromisoformat(value["scanned_at"]),
-        site=site_of(value["site_namespace"], value["site_code"], value["site_name"]),
-        origin=value["origin"],
-        retracts_id=retracts.get("event_id"),
-        retracts_action=retracts.get("previous_action"),
-    )
-
-
-def holds(dated: Json, at: datetime) -> bool:
-    """From (inclusive) and to (exclusive; null: still)."""
-    end = dated["valid_to"]
-    return datetime.fromisoformat(dated["valid_from"]) <= at and (end is None or at < datetime.fromisoformat(end))
-
-
-def segment(segments: Iterable[Json], at: datetime) -> Json | None:
-    return next((s for s in segments if holds(s, at)), None)
-
-
-@dataclass(slots=True)
-class Registry:
-    """The newest snapshot of every station and division, and who claims which site."""
-
-    stations: dict[str, Json] = field(default_factory=dict)
-    divisions: dict[str, Json] = field(default_factory=dict)
-    claims: dict[Site, list[tuple[Json, str]]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, changes: Iterable[Json]) -> "Registry":
-        """From the values of the registry log, in order: each holds full-history snapshots of what it changed."""
-        registry = cls()
-        for change in changes:
-            for record in change["records"]:
-                if record["type"] == "station":
-                    registry.stations[record["station_id"]] = record
-                elif record["type"] == "division":
-                    registry.divisions[record["code"]] = record
-        for station_id, station in registry.stations.items():
-            for alias in station["aliases"]:
-                site = site_of(alias["namespace"], alias["site_code"], alias["site_name"])
-                if site:
-                    registry.claims.setdefault(site, []).append((alias, station_id))
-        return registry
-
-    def station_at(self, scan: Scan) -> str | None:
-        """The station whose alias claims exactly this scan's site at the scan's time."""
-        claims = self.claims.get(scan.site, []) if scan.site else []
-        return next((station_id for alias, station_id in claims if holds(alias, scan.at)), None)
-
-    def level(self, station_id: str) -> str:
-        return str(self.stations[station_id]["level"])
-
-    def standing(self, station_id: str, at: datetime) -> Json | None:
-        """What the station was then; null where it was not registered."""
-        return segment(self.stations[station_id]["segments"], at)
-
-    def filed(self, station_id: str, brand: str, at: datetime) -> bool:
-        filings = (f for f in self.stations[station_id]["filings"] if brand in f["covers_brands"])
-        return any((now := segment(f["segments"], at)) and now["status"] in ("filed", "change_pending") for f in filings)
-
-    def rural(self, division_code: str, at: datetime) -> bool:
-        division = self.divisions.get(division_code)
-        now = segment(division["segments"], at) if division else None
-        return now is not None and now["kind"] in ("village", "town", "township")
-
 
 # what the policy says
 
@@ -156,6 +33,7 @@ class Decided:
     outcome: str
     reasons: tuple[str, ...]
     amount_fen: int = 0
+    holds: tuple[str, ...] = ()  # reasons of the clauses that hold what would be paid
 
 
 class Policy:
@@ -180,15 +58,16 @@ class Policy:
         return self.memo[key]
 
     def _decide(self, facts: Json, has_operator: bool) -> Decided:
-        failed = [c["reason_code"] for c, condition in self.clauses if c["mode"] == "require" and condition.execute(facts) is not True]
-        if failed:
-            return Decided("refused", tuple(failed))
+        failed = [c for c, condition in self.clauses if condition.execute(facts) is not True]
+        if refusals := tuple(c["reason_code"] for c in failed if c["mode"] == "require"):
+            return Decided("refused", refusals)
         if not has_operator:
             return Decided("pending", ("station.no_operator",))
         tier = next((t for t in self.tiers if all(facts["station"][name] == wanted for name, wanted in t["when"].items())), None)
         if tier is None:
             return Decided("held", ("policy.no_rate",))
-        return Decided("payable", (f"rate.{tier['rate_id']}",), tier["amount_fen"])
+        holds = tuple(c["reason_code"] for c in failed if c["mode"] == "hold")
+        return Decided("payable", (f"rate.{tier['rate_id']}",), tier["amount_fen"], holds)
 
 
 # the fold
@@ -209,11 +88,72 @@ class Result:
     direction: str = "unknown"
 
     @property
+    def amount_fen(self) -> int:
+        return self.net_fen + self.held_fen
+
+    @property
     def agreement(self) -> tuple[object, ...]:
-        return self.outcome, self.net_fen + self.held_fen, self.beneficiary_id, self.station_id, self.service_date
+        return self.outcome, self.amount_fen, self.beneficiary_id, self.station_id, self.service_date
 
 
-def judge(brand: str, versions: Iterable[Scan], registry: Registry, policies: list[Policy]) -> Result:
+# what people said (rule 14)
+
+NOT_RELEASED = ("policy.not_in_force", "policy.no_rate", "evidence.contested")
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """The rulings on one parcel, in the order of their revisions."""
+
+    rulings: tuple[Ruling, ...] = ()
+
+    def over(
+        self, below: Result, reasons: tuple[str, ...], about: Iterable[Result] = (), told: Iterable[list[str]] = (), after: int = -1
+    ) -> Result:
+        """A hold over a result, or what was decided of it."""
+        held = replace(below, outcome="held", reasons=reasons, net_fen=0, held_fen=below.amount_fen)
+        if not self.rulings:
+            return held
+        subject = subject_of(reasons, list(about) or [below], told)
+        words = [r.decision for r in self.rulings if (r.reason_code, r.subject) == (reasons[0], subject) and r.revision > after]
+        if words[-1:] == ["confirm"]:
+            return replace(held, outcome="refused", reasons=("hold.confirmed",), held_fen=0)
+        return below if words[-1:] == ["release"] and reasons[0] not in NOT_RELEASED else held
+
+    def choose(self, contents: list[Scan]) -> list[Scan]:
+        """Of a contested event, the content that a person has named; all, where nobody has named one of exactly these."""
+        if len(contents) < 2 or not self.rulings:
+            return contents
+        among = sha256(bytes.fromhex("".join(sorted(e.content for e in contents)))).hexdigest()
+        named = [c for r in self.rulings for e, c, a in r.choices if (e, a) == (contents[0].event_id, among)]
+        return [e for e in contents if e.content == named[-1]] if named else contents
+
+    def by_hand(self, result: Result) -> Result:
+        """The holds that people placed, the latest first; a reason that was placed again counts once."""
+        placed = {r.reason_code: r.revision for r in self.rulings if r.decision == "place"}
+        for reason, revision in sorted(placed.items(), key=lambda item: -item[1]):
+            if result.outcome in ("payable", "held"):
+                result = self.over(result, (reason,), after=revision)
+        return result
+
+
+def subject_of(reasons: tuple[str, ...], about: list[Result], told: Iterable[list[str]]) -> str:
+    results: list[list[object]] = []
+    for r in about:
+        day = str(r.service_date) if r.service_date else None
+        row: list[object] = [r.outcome, list(r.reasons), r.amount_fen, r.beneficiary_id, r.station_id, day]
+        if row not in results:
+            results.append(row)
+    text = json.dumps([list(reasons), results, list(told)], ensure_ascii=False, separators=(",", ":"))
+    return sha256(text.encode()).hexdigest()
+
+
+def judge(brand: str, versions: Iterable[Scan], registry: Registry, policies: list[Policy], rulings: Iterable[Ruling] = ()) -> Result:
+    people = People(tuple(sorted(rulings, key=lambda r: r.revision)))
+    return people.by_hand(judge_evidence(brand, versions, registry, policies, people))
+
+
+def judge_evidence(brand: str, versions: Iterable[Scan], registry: Registry, policies: list[Policy], people: People) -> Result:
     """Rules 1 and 2: which reading of each event counts, and what to do when an event was told in several ways."""
     newest: dict[tuple[str, str], Scan] = {}
     for scan in versions:
@@ -223,15 +163,17 @@ def judge(brand: str, versions: Iterable[Scan], registry: Registry, policies: li
     told: dict[str, list[Scan]] = defaultdict(list)
     for (event_id, _), scan in sorted(newest.items()):
         told[event_id].append(scan)
-    if not any(map(closes, newest.values())):
+    told = {event_id: people.choose(contents) for event_id, contents in told.items()}
+    if not any(closes(scan) for contents in told.values() for scan in contents):
         return Result()
     combinations = prod(map(len, told.values()))
-    results = [judge_set(brand, events, registry, policies) for events in islice(product(*told.values()), MOST_COMBINATIONS)]
+    results = [judge_set(brand, events, registry, policies, people) for events in islice(product(*told.values()), MOST_COMBINATIONS)]
     if combinations == 1 or (combinations <= MOST_COMBINATIONS and len({r.agreement for r in results}) == 1):
         return results[0]
-    largest_fen = max(r.net_fen + r.held_fen for r in results)
-    shown = judge_set(brand, first_closing(list(told.values())), registry, policies)
-    return replace(shown, outcome="held", reasons=("evidence.contested",), net_fen=0, held_fen=largest_fen)
+    shown = judge_set(brand, first_closing(list(told.values())), registry, policies, people)
+    shown = replace(shown, net_fen=0, held_fen=max(r.amount_fen for r in results))
+    contested = [[event_id, *(e.content for e in contents)] for event_id, contents in told.items() if len(contents) > 1]
+    return people.over(shown, ("evidence.contested",), results, contested)
 
 
 def first_closing(told: list[list[Scan]]) -> tuple[Scan, ...]:
@@ -247,7 +189,7 @@ def closes(scan: Scan) -> bool:
     return scan.action in CLOSING and not scan.is_retraction
 
 
-def judge_set(brand: str, events: tuple[Scan, ...], registry: Registry, policies: list[Policy]) -> Result:
+def judge_set(brand: str, events: tuple[Scan, ...], registry: Registry, policies: list[Policy], people: People) -> Result:
     """Rules 3 to 5 over one combination."""
     told = [e for e in events if not e.is_retraction]
     closing = [e for e in told if e.action in CLOSING]
@@ -255,11 +197,10 @@ def judge_set(brand: str, events: tuple[Scan, ...], registry: Registry, policies
         return Result()
     cancelled = retracted(events)
     left = [e for e in told if e.event_id not in cancelled]
-    result = judge_left(brand, left, min(e.at for e in closing), registry, policies)
+    result = judge_left(brand, left, min(e.at for e in closing), registry, policies, people)
     times = [e.at for e in left]
-    if times and max(times) - min(times) > REUSED_AFTER:
-        return replace(result, outcome="held", reasons=("waybill.reused",), net_fen=0, held_fen=result.net_fen + result.held_fen)
-    return result
+    reused = bool(times) and max(times) - min(times) > REUSED_AFTER
+    return people.over(result, ("waybill.reused",)) if reused else result
 
 
 def retracted(events: tuple[Scan, ...]) -> set[str]:
@@ -275,7 +216,9 @@ def retracted(events: tuple[Scan, ...]) -> set[str]:
     return cancelled
 
 
-def judge_left(brand: str, left: list[Scan], first_closing_at: datetime, registry: Registry, policies: list[Policy]) -> Result:
+def judge_left(
+    brand: str, left: list[Scan], first_closing_at: datetime, registry: Registry, policies: list[Policy], people: People
+) -> Result:
     """Rules 6 to 13, in the order of judgement: 8, 6, 9, 10, 11, 12, 13."""
     voided = voided_by_take_backs(left, registry)
     standing_closing = [e for e in left if e.action in CLOSING and e.event_id not in voided]
@@ -288,19 +231,22 @@ def judge_left(brand: str, left: list[Scan], first_closing_at: datetime, registr
         return replace(pending, reasons=("uplink.needs_declaration",))
     doors = [e for e in standing_closing if e.action in RECEIPTS or e.action == "station_inbound"]
     deciding = deciding_event(doors, registry)
-    if reason := returned(left):
-        refused = replace(pending, outcome="refused", reasons=(reason,))
-        return placed(refused, deciding, registry) if deciding else refused
+    policy = next((p for p in policies if deciding and p.in_force(deciding[0].at)), None)
+    result = by_policy(brand, pending, deciding, left, registry, policy, people) if deciding and policy else None
+    if (way := returned(left)) != "none":
+        if result is None:
+            refused = replace(pending, outcome="refused", reasons=(f"parcel.{way}",))
+            return placed(refused, deciding, registry) if deciding else refused
+        if result.outcome == "refused":
+            return result
     if any(e.action == "taken_back" and registry.station_at(e) is None and inbound_before(left, e) for e in left):
         return replace(pending, reasons=("site.unmapped",))
     if deciding is None:
         unmapped = any(e.site and registry.station_at(e) is None for e in doors)
         return replace(pending, reasons=("site.unmapped" if unmapped else "evidence.no_station",))
-    decided = by_policy(brand, deciding, left, registry, policies)
-    result = placed(replace(pending, outcome=decided.outcome, reasons=decided.reasons), deciding, registry)
-    if any(e.action == "transferred" for e in left):
-        return replace(result, outcome="held", reasons=("transfer.unlinked",), held_fen=decided.amount_fen)
-    return replace(result, net_fen=decided.amount_fen)
+    if result is None:
+        result = people.over(placed(replace(pending, outcome="held"), deciding, registry), ("policy.not_in_force",))
+    return people.over(result, ("transfer.unlinked",)) if any(e.action == "transferred" for e in left) else result
 
 
 def voided_by_take_backs(left: list[Scan], registry: Registry) -> set[str]:
@@ -323,14 +269,14 @@ def is_uplink(left: list[Scan], registry: Registry, policies: list[Policy]) -> b
     return any(station is not None and registry.standing(station, at) is not None for station, at in picked_up)
 
 
-def returned(left: list[Scan]) -> str | None:
-    """Rule 9: the reason, if the parcel went back."""
+def returned(left: list[Scan]) -> str:
+    """Rule 9: the way in which the parcel went back, or none."""
     actions = {e.action for e in left}
     if "returned" in actions or "returning" in actions:
-        return "parcel.returned" if "returned" in actions else "parcel.returning"
+        return "returned" if "returned" in actions else "returning"
     refusals = [e.at for e in left if e.action == "refused"]
     receipts = [e.at for e in left if e.action in RECEIPTS]
-    return "parcel.refused" if any(not any(r > at for r in receipts) for at in refusals) else None
+    return "refused" if any(not any(r > at for r in receipts) for at in refusals) else "none"
 
 
 def deciding_event(doors: list[Scan], registry: Registry) -> tuple[Scan, str] | None:
@@ -352,16 +298,21 @@ def placed(result: Result, deciding: tuple[Scan, str], registry: Registry) -> Re
     )
 
 
-def by_policy(brand: str, deciding: tuple[Scan, str], left: list[Scan], registry: Registry, policies: list[Policy]) -> Decided:
+def by_policy(
+    brand: str, pending: Result, deciding: tuple[Scan, str], left: list[Scan], registry: Registry, policy: Policy, people: People
+) -> Result:
     """Rule 13."""
     scan, station_id = deciding
-    policy = next((p for p in policies if p.in_force(scan.at)), None)
-    if policy is None:
-        return Decided("held", ("policy.not_in_force",))
     standing = registry.standing(station_id, scan.at) or {}
     hubs = (registry.station_at(e) for e in left if e.action == "arrived")
     facts = {
-        "parcel": {"direction": "downlink", "brand": brand, "hub_arrived": any(h and registry.level(h) == "county_hub" for h in hubs)},
+        "parcel": {
+            "direction": "downlink",
+            "brand": brand,
+            "hub_arrived": any(h and registry.level(h) == "county_hub" for h in hubs),
+            "returned": returned(left),
+            "final_receipt": any(e.action in RECEIPTS for e in left),
+        },
         "deciding": {"action": scan.action},
         "station": {
             "level": registry.level(station_id),
@@ -371,8 +322,8 @@ def by_policy(brand: str, deciding: tuple[Scan, str], left: list[Scan], registry
             "distance": policy.distance.get(standing["division_code"], "near"),
         },
     }
-    return policy.decide(facts, standing["operator_id"] is not None)
-
-
-def shanghai_day(at: datetime) -> date:
-    return at.astimezone(SHANGHAI).date()
+    decided = policy.decide(facts, standing["operator_id"] is not None)
+    result = placed(replace(pending, outcome=decided.outcome, reasons=decided.reasons, net_fen=decided.amount_fen), deciding, registry)
+    if decided.outcome == "held":
+        return people.over(replace(result, reasons=()), decided.reasons)
+    return people.over(result, decided.holds) if decided.holds else result

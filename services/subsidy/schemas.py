@@ -227,13 +227,15 @@ class Step(Shape):
 
 class ArithmeticLine(Shape):
     kind: str
-    rate_id: str
+    rate_id: str | None
+    reason_code: str | None
     amount_fen: int
 
 
 class Alternative(Shape):
     fact: str
     value: str | bool
+    on: date
     amount_fen: int
     difference_fen: int
 

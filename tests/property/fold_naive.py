@@ -3,17 +3,21 @@
 Only the registry (shared.standing), the calendar and the policy's clauses are common; the demo's recomputation has its own of those, too.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from hashlib import sha256
 from itertools import islice, product
+from uuid import UUID
 
 from services.subsidy.domain.events import Event
-from services.subsidy.domain.facts import Facts
-from services.subsidy.domain.policy import Policies, decide
+from services.subsidy.domain.facts import Facts, context
+from services.subsidy.domain.policy import Policies, Policy
+from services.subsidy.domain.said import NOTHING, Ruling, Said
 from shared.calendar import shanghai_day
 from shared.contracts.scan import Action
-from shared.standing import Directory
+from shared.standing import Directory, Standing
 
 RECEIPTS = ["station_pickup", "signed", "signed_by_agent"]
 CLOSING = ["station_inbound", *RECEIPTS, "returning", "returned", "refused"]
@@ -29,12 +33,58 @@ class Naive:
     station_id: str | None = None
     township_code: str | None = None
     service_date: date | None = None
-
-    def held(self, reason: str) -> "Naive":
-        return replace(self, outcome="held", reason_codes=(reason,), net_fen=0, held_fen=self.net_fen + self.held_fen)
+    subject: bytes | None = None
 
 
-def naive_assess(brand: str, versions: Sequence[Event], directory: Directory, policies: Policies) -> Naive:
+@dataclass(frozen=True)
+class People:
+    """14. What people said, as it stands in the rules: who decided what of which subject."""
+
+    rulings: Sequence[Ruling]
+
+    def over(
+        self, below: Naive, reasons: Sequence[str], about: Sequence[Naive] = (), told: Sequence[Sequence[str]] = (), after: int = -1
+    ) -> Naive:
+        held = replace(below, outcome="held", reason_codes=tuple(reasons), net_fen=0, held_fen=below.net_fen + below.held_fen)
+        results: list[list[object]] = []
+        for r in about or [below]:
+            day = None if r.service_date is None else r.service_date.isoformat()
+            row: list[object] = [r.outcome, list(r.reason_codes), r.net_fen + r.held_fen, r.beneficiary_id, r.station_id, day]
+            if row not in results:
+                results.append(row)
+        text = json.dumps([list(reasons), results, [list(t) for t in told]], ensure_ascii=False, separators=(",", ":"))
+        subject = sha256(text.encode()).digest()
+        words = [r for r in self.rulings if r.subject == subject and r.reason_code == reasons[0] and r.number > after]
+        word = sorted(words, key=lambda r: r.number)[-1].decision if words else None
+        if word == "confirm":
+            return replace(held, outcome="refused", reason_codes=("hold.confirmed",), held_fen=0)
+        if word == "release" and reasons[0] not in ["policy.not_in_force", "policy.no_rate", "evidence.contested"]:
+            return below
+        return replace(held, subject=subject)
+
+    def choose(self, contents: list[Event]) -> list[Event]:
+        among = sha256(b"".join(sorted(e.content for e in contents))).digest()
+        for r in sorted(self.rulings, key=lambda r: -r.number):
+            choice = r.choices.get(contents[0].event_id)
+            if len(contents) > 1 and choice and choice.among == among:
+                return [e for e in contents if e.content == choice.content]
+        return contents
+
+    def by_hand(self, below: Naive) -> Naive:
+        placings = [r for r in self.rulings if r.decision == "place"]
+        latest = [p for p in placings if not any(q.reason_code == p.reason_code and q.number > p.number for q in placings)]
+        for p in sorted(latest, key=lambda p: -p.number):
+            if below.outcome in ["payable", "held"]:
+                below = self.over(below, [p.reason_code], after=p.number)
+        return below
+
+
+def naive_assess(brand: str, versions: Sequence[Event], directory: Directory, policies: Policies, said: Said = NOTHING) -> Naive:
+    people = People(said.rulings)
+    return people.by_hand(_by_evidence(brand, versions, directory, policies, people))
+
+
+def _by_evidence(brand: str, versions: Sequence[Event], directory: Directory, policies: Policies, people: People) -> Naive:
     # 1. Of the versions of an event with the same content, the one with the highest mapping_version counts.
     counting = [
         v
@@ -46,8 +96,8 @@ def naive_assess(brand: str, versions: Sequence[Event], directory: Directory, po
     ]
     # 2. Contested.
     ids = sorted({v.event_id for v in counting})
-    choices = [sorted((v for v in counting if v.event_id == i), key=lambda v: v.content) for i in ids]
-    results = [_One(brand, list(chosen), directory, policies).result() for chosen in islice(product(*choices), 10_000)]
+    choices = [people.choose(sorted((v for v in counting if v.event_id == i), key=lambda v: v.content)) for i in ids]
+    results = [_One(brand, list(chosen), directory, policies, people).result() for chosen in islice(product(*choices), 10_000)]
     if all(r.outcome is None for r in results):
         return Naive()
     if len(results) == 1:
@@ -56,14 +106,16 @@ def naive_assess(brand: str, versions: Sequence[Event], directory: Directory, po
     if len(results) <= 16 and len(agreed) == 1:
         return results[0]
     first = next(r for r in results if r.outcome is not None)
-    return replace(first.held("evidence.contested"), held_fen=max(r.net_fen + r.held_fen for r in results[:16]))
+    shown = replace(first, net_fen=0, held_fen=max(r.net_fen + r.held_fen for r in results[:16]))
+    told = [[str(UUID(bytes=c[0].event_id)), *(v.content.hex() for v in c)] for c in choices if len(c) > 1]
+    return people.over(shown, ["evidence.contested"], results[:16], told)
 
 
 class _One:
     """One combination."""
 
-    def __init__(self, brand: str, events: list[Event], directory: Directory, policies: Policies) -> None:
-        self.brand, self.events, self.directory, self.policies = brand, events, directory, policies
+    def __init__(self, brand: str, events: list[Event], directory: Directory, policies: Policies, people: People) -> None:
+        self.brand, self.events, self.directory, self.policies, self.people = brand, events, directory, policies, people
 
     def maps(self, e: Event) -> str | None:
         return self.directory.station_at(e.site, e.scanned_at)
@@ -89,7 +141,7 @@ class _One:
         below = self.below(left, [e for e in others if e.action in CLOSING])
         # 5. Reused number.
         if any(a.scanned_at - b.scanned_at > timedelta(seconds=15_552_000) for a in left for b in left):
-            return below.held("waybill.reused")
+            return self.people.over(below, ["waybill.reused"])
         return below
 
     def below(self, left: list[Event], closing_ever: list[Event]) -> Naive:
@@ -131,39 +183,57 @@ class _One:
             )
         # 9. Return.
         actions = [e.action for e in left]
-        for action in ("returned", "returning"):
-            if action in actions:
-                return replace(placed, outcome="refused", reason_codes=(f"parcel.{action}",))
-        for r in (e for e in left if e.action == "refused"):
-            if not any(e.action in RECEIPTS and e.scanned_at > r.scanned_at for e in left):
-                return replace(placed, outcome="refused", reason_codes=("parcel.refused",))
+        receipts = [e for e in left if e.action in RECEIPTS]
+        unanswered = [r for r in left if r.action == "refused" and not any(e.scanned_at > r.scanned_at for e in receipts)]
+        back = "returned" if "returned" in actions else "returning" if "returning" in actions else "refused" if unanswered else "none"
+        in_force = [p for p in self.policies.versions if deciding and p.valid_from <= deciding.scanned_at < p.valid_to]
+        if back != "none" and not in_force:
+            return replace(placed, outcome="refused", reason_codes=(f"parcel.{back}",))
+        if in_force and deciding and standing:
+            result = self.policy(in_force[0], placed, left, deciding, standing, back, bool(receipts))
+            if back != "none" and result.outcome == "refused":
+                return result
         # 10. Unmapped take-back.
         if any(self.maps(t) is None and any(e.scanned_at <= t.scanned_at for e in inbounds) for t in take_backs):
             return replace(unplaced, reason_codes=("site.unmapped",))
         if deciding is None or standing is None:
             unmapped = any(e.site is not None and self.maps(e) is None for e in doors)
             return replace(unplaced, reason_codes=("site.unmapped" if unmapped else "evidence.no_station",))
+        if not in_force:
+            result = self.people.over(replace(placed, outcome="held"), ["policy.not_in_force"])
+        # 12. Transfer.
+        return self.people.over(result, ["transfer.unlinked"]) if "transferred" in actions else result
+
+    def policy(
+        self, policy: Policy, placed: Naive, left: list[Event], deciding: Event, standing: Standing, back: str, receipt: bool
+    ) -> Naive:
         # 13. Policy.
         hub = any(e.action == "arrived" and (s := self.maps(e)) and self.directory.stations[s].level == "county_hub" for e in left)
-        in_force = [p for p in self.policies.versions if p.valid_from <= deciding.scanned_at < p.valid_to]
-        if not in_force:
-            result = replace(placed, outcome="held", reason_codes=("policy.not_in_force",))
-        else:
-            distance = in_force[0].tables["distance"].get(standing.division_code, "near")
-            facts = Facts(
-                "downlink",
-                self.brand,
-                hub,
-                deciding.action,
-                standing.level,
-                standing.operating_status,
-                standing.filed,
-                standing.rural,
-                distance,
-            )
-            decision = decide(in_force[0], facts)
-            result = replace(placed, outcome=decision.outcome, reason_codes=decision.reason_codes, net_fen=decision.amount_fen)
-            if decision.outcome != "refused" and standing.operator_id is None:
-                result = replace(placed, outcome="pending", reason_codes=("station.no_operator",))
-        # 12. Transfer.
-        return result.held("transfer.unlinked") if "transferred" in actions else result
+        distance = policy.tables["distance"].get(standing.division_code, "near")
+        facts = Facts(
+            direction="downlink",
+            brand=self.brand,
+            hub_arrived=hub,
+            returned=back,
+            final_receipt=receipt,
+            action=deciding.action,
+            level=standing.level,
+            operating_status=standing.operating_status,
+            filed=standing.filed,
+            rural=standing.rural,
+            distance=distance,
+        )
+        clauses = [c for c in policy.clauses if c.scheme == "downlink"]
+        untrue = [c for c in clauses if c.program.execute(context(facts)) is not True]
+        refusing = tuple(c.reason_code for c in untrue if c.mode == "require")
+        holding = tuple(c.reason_code for c in untrue if c.mode == "hold")
+        if refusing:
+            return replace(placed, outcome="refused", reason_codes=refusing)
+        if standing.operator_id is None:
+            return replace(placed, outcome="pending", reason_codes=("station.no_operator",))
+        known = {"level": standing.level, "filed": standing.filed, "distance": distance}
+        tiers = [t for t in policy.tiers if t.scheme == "downlink" and all(known[name] == v for name, v in t.when.items())]
+        if not tiers:
+            return self.people.over(replace(placed, outcome="held"), ["policy.no_rate"])
+        paid = replace(placed, outcome="payable", reason_codes=(f"rate.{tiers[0].rate_id}",), net_fen=tiers[0].amount_fen)
+        return self.people.over(paid, holding) if holding else paid

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.demo import rules
+from deploy.demo import records, rules
 from services.subsidy.domain.events import read_scan
 from services.subsidy.domain.fold import assess
 from services.subsidy.domain.policy import Policies
@@ -100,10 +100,10 @@ def platform() -> tuple[Directory, Policies]:
 
 
 @cache
-def auditor() -> tuple[rules.Registry, list[rules.Policy]]:
+def auditor() -> tuple[records.Registry, list[rules.Policy]]:
     document = tomllib.loads(Path(FILE).read_text(encoding="utf-8"))
     valid = {name: document[name].isoformat() for name in ("valid_from", "valid_to")}
-    return rules.Registry.of([CHANGE]), [rules.Policy(document | valid | {"status": "active"})]
+    return records.Registry.of([CHANGE]), [rules.Policy(document | valid | {"status": "active"})]
 
 
 @st.composite
@@ -170,7 +170,7 @@ def by_platform(values: list[dict[str, Any]]) -> tuple[Any, ...]:
 
 
 def by_auditor(values: list[dict[str, Any]]) -> tuple[Any, ...]:
-    r = rules.judge("zto", [rules.scan_of(v) for v in values], *auditor())
+    r = rules.judge("zto", [records.scan_of(v) for v in values], *auditor())
     direction = r.direction if r.outcome else None
     return r.outcome, r.reasons, r.net_fen, r.held_fen, r.beneficiary_id, r.station_id, r.township_code, r.service_date, direction
 

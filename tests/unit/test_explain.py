@@ -1,6 +1,7 @@
 """What officials and villagers read: each outcome in both languages, from the trace that decided it."""
 
 import re
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from string import Formatter
 from typing import Any
@@ -9,8 +10,8 @@ import pytest
 
 from services.subsidy.domain import wording
 from services.subsidy.domain.events import DECIDING_ACTIONS
-from services.subsidy.domain.explain import Lang, Names, Posted, text
-from services.subsidy.domain.policy import Policies
+from services.subsidy.domain.explain import Lang, Names, Posted, Ruled, text
+from services.subsidy.domain.policy import Mode, Policies
 from services.subsidy.domain.said import BY_HAND
 from services.subsidy.domain.trace import Role, Trace, trace
 from services.subsidy.policies import read_directory
@@ -34,9 +35,12 @@ def told(name: str, lang: Lang, *payouts: Posted) -> str:
     return text(traced(name), NAMES, lang, payouts)
 
 
-def posted(kind: str, amount_fen: int, day: int, reason: str) -> Posted:
+def posted(kind: str, amount_fen: int, day: int, reason: str, seq: int = 0, **of: Any) -> Posted:
+    """A reversal takes back the first line unless it says which."""
     moment = datetime(2023, 7, day, 10, tzinfo=SHANGHAI)
-    return Posted(kind, amount_fen, moment, (reason,), "opr_1", "上王村", date(2023, 7, 14), "yuanqu-2023.1")
+    if kind == "reversal":
+        seq, of = seq or 1, {"reverses": 0} | of
+    return Posted(kind, amount_fen, moment, (reason,), "opr_1", "上王村", date(2023, 7, 14), "yuanqu-2023.1", seq)._replace(**of)
 
 
 NEAR = {"filed": "rate.village.filed.near", "unfiled": "rate.village.unfiled.near"}
@@ -59,19 +63,20 @@ def test_payable_in_english_says_the_same() -> None:
 
 
 def test_an_assumption_is_told_as_one() -> None:
-    assert "3. 站点当时正常营业：符合。项目假设，待县发改局确认：" in told("别名移交后", "zh")
+    assert "6. 站点当时正常营业：符合。项目假设，待县发改局确认：" in told("别名移交后", "zh")
     assert "to be confirmed by the county (项目假设，待县发改局确认)" in told("别名移交后", "en")
 
 
 def test_a_report_shows_what_would_fail_and_changes_nothing() -> None:
-    assert "4. 站点已就该品牌办理末端备案：不符合（仅提示，不影响补贴）" in told("别名移交后", "zh")
+    assert "7. 站点已就该品牌办理末端备案：不符合（仅提示，不影响补贴）" in told("别名移交后", "zh")
     results = {s.clause.clause_id: s.result for s in traced("别名移交后").steps}
     assert results["downlink.filed"] == results["downlink.hub_arrived"] == "would_fail"
 
 
 def test_a_filing_would_have_earned_more() -> None:
-    assert "如果站点当时已就该品牌备案，补贴为 0.44 元（+0.08 元）" in told("别名移交后", "zh")
-    assert "it would be 0.44 yuan (+0.08 yuan)" in told("别名移交后", "en")
+    assert "如果2023年7月15日站点已就该品牌有效备案，可多得 8 分，共 0.44 元。" in told("别名移交后", "zh")
+    said = "It would have earned 8 fen more, 0.44 yuan in all, had the station's filing for this brand been valid on 15 July 2023."
+    assert said in told("别名移交后", "en")
     assert [(a.fact, a.amount_fen, a.difference_fen) for a in traced("别名移交后").alternatives] == [("station.filed", 44, 8)]
 
 
@@ -82,8 +87,8 @@ def test_a_filed_station_has_no_better_alternative() -> None:
 def test_refused_names_the_clause_and_what_opening_would_have_earned() -> None:
     zh = told("暂停营业不付", "zh")
     assert zh.startswith("结论：不予补贴。未满足：站点当时正常营业。")
-    assert "3. 站点当时正常营业：不符合（因此不予补贴）" in zh
-    assert "如果站点当时正常营业，补贴为 0.44 元（+0.44 元）" in zh
+    assert "6. 站点当时正常营业：不符合（因此不予补贴）" in zh
+    assert "如果2023年7月15日站点正常营业，可多得 44 分，共 0.44 元。" in zh
     assert told("暂停营业不付", "en").startswith("Result: no subsidy. Not met: The station was open at that moment.")
 
 
@@ -96,7 +101,9 @@ def test_a_return_names_the_scan_that_refused() -> None:
     zh = told("退回", "zh")
     assert "快件已退回寄件方" in zh
     assert "相关扫描：2023-07-14 09:12:00 到站入库，上王村；2023-07-18 09:00:00 已退回" in zh
-    assert {s.result for s in traced("退回").steps} == {"not_applicable"}
+    assert [s.clause.clause_id for s in traced("退回").steps if s.result == "fail"] == ["downlink.not_returned"]
+    assert "如果快件2023年7月14日到站后没有退回或被拒收，可多得 44 分，共 0.44 元。" in zh
+    assert {s.result for s in traced("没到过站点").steps} == {"not_applicable"}, "no clause is asked where no station was reached"
 
 
 def test_pending_names_the_place_that_nobody_claims_and_the_remedy() -> None:
@@ -144,7 +151,7 @@ def test_a_corrected_parcel_is_not_called_reversed() -> None:
 
 def corrected(**new: Any) -> list[Posted]:
     """Posted as of an unfiled station, then anew with what `new` says."""
-    again = posted("accrual", 44, 18, NEAR["filed"])._replace(**new)
+    again = posted("accrual", 44, 18, NEAR["filed"], 2)._replace(**new)
     return [posted("accrual", 36, 14, NEAR["unfiled"]), posted("reversal", -36, 18, again.reason_codes[0]), again]
 
 
@@ -247,6 +254,8 @@ def test_each_fact_names_the_record_that_it_was_read_from() -> None:
         "station.operating_status": ("open", "station", "上王村"),
         "station.filed": (True, "filing", "fil_1"),
         "parcel.hub_arrived": (True, "event", "00000000-0000-0000-0000-000000000000"),
+        "parcel.returned": ("none", "parcel", None),
+        "parcel.final_receipt": (False, "parcel", None),
     }
 
 
@@ -274,8 +283,60 @@ def test_every_value_that_can_occur_has_its_word() -> None:
     assert set(zh.LEVELS["zh"]) == set(Level) - {Level.COUNTY_HUB}
     told_by_clauses = {c.reason_code for p in POLICIES.versions for c in p.clauses}
     told_by_tiers = {f"rate.{t.rate_id}" for p in POLICIES.versions for t in p.tiers}
-    assert {code for case in PAGE.cases for code in case.reason_codes} - told_by_clauses - told_by_tiers | {
-        "policy.no_rate",
-        "hold.confirmed",
-        *BY_HAND,
-    } == set(zh.REASONS["zh"])
+    on_the_page = {code for case in PAGE.cases for code in case.reason_codes}
+    assert on_the_page - told_by_clauses - told_by_tiers <= set(zh.REASONS["zh"])
+    assert {"policy.no_rate", "hold.confirmed", *BY_HAND, *BY_CLOSING} <= set(zh.REASONS["zh"])
+
+
+BY_CLOSING = ["ceiling.average", "cap.annual", "budget.exhausted", "budget.awaiting", "budget.available", "vesting.not_met"]
+
+
+def capped() -> list[Posted]:
+    return [posted("accrual", 44, 14, NEAR["filed"]), posted("cap", -3, 31, "ceiling.average", 1, adjusts=0)]
+
+
+def test_what_a_closing_took_is_part_of_the_arithmetic() -> None:
+    zh, en = told("营业时付", "zh", *capped()), told("营业时付", "en", *capped())
+    assert zh.startswith("结论：应予补贴 0.41 元")
+    assert "封顶（当月平均每件超过政策上限，超出部分不付）-0.03 元；合计 0.41 元。" in zh
+    assert "capped (The month's average per parcel is above the policy's ceiling) -0.03 yuan; total 0.41 yuan." in en
+
+
+def test_what_a_closing_took_goes_with_its_line() -> None:
+    taken = posted("reversal", -44, 18, "parcel.returned", 2), posted("reversal", 3, 18, "parcel.returned", 3, reverses=1, adjusts=0)
+    zh = told("退回", "zh", *capped(), *taken)
+    assert "此前记入的补贴已冲回：-0.41 元。原因：快件已退回寄件方。" in zh
+    assert "冲回 0.03 元（封顶随原补贴一并冲回）" in zh
+    assert zh.endswith("净额 0.00 元。")
+
+
+# holds
+
+
+def ruled(word: str, reason_code: str) -> Ruled:
+    return Ruled(word, reason_code, "li", datetime(2023, 8, 1, 10, tzinfo=SHANGHAI), "已核对")
+
+
+def test_a_hold_says_what_a_release_would_give() -> None:
+    assert "解除暂缓后：应补 0.48 元，同善村（2023-07-15）。" in told("转其他快递", "zh")
+    assert "Once the hold is released: payable 0.48 yuan, 同善村 (2023-07-15)." in told("转其他快递", "en")
+
+
+def test_a_decision_says_who_when_what_and_why() -> None:
+    rulings = [ruled("release", "transfer.unlinked")]
+    zh = text(traced("转其他快递"), NAMES, "zh", (), rulings)
+    assert "人工处理：2023-08-01 10:00:00 li 解除暂缓（快件转给了其他快递企业，两张运单尚未关联），理由：已核对。" in zh
+    en = text(traced("转其他快递"), NAMES, "en", (), rulings)
+    assert "2023-08-01 10:00:00 li released the hold (The parcel went on with another courier" in en
+
+
+def test_a_clause_that_holds_says_so_and_what_would_have_spared_it() -> None:
+    (policy,) = POLICIES.versions
+    holding = Policies([replace(policy, clauses=tuple(replace(c, mode=Mode.HOLD) if c.mode is Mode.REPORT else c for c in policy.clauses))])
+    case = CASES["经县统仓同价"]
+    held = trace(case.brand, case.events, PAGE.directory, holding)
+    zh, en = text(held, NAMES, "zh"), text(held, NAMES, "en")
+    assert zh.startswith("结论：暂缓，等待人工处理；所涉金额 0.44 元（样例费率）。未满足：有收件人取件或签收的记录。")
+    assert "9. 有收件人取件或签收的记录：不符合（因此暂缓，由人工处理）" in zh
+    assert "如果快件2023年7月14日到站后有收件人取件或签收的记录，0.44 元无须人工处理即应补。" in zh
+    assert "0.44 yuan would be payable without anybody's decision, had the addressee's own receipt been known" in en

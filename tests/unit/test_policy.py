@@ -77,9 +77,10 @@ def test_its_hash_is_of_the_bytes() -> None:
 
 def test_decides_every_assignment_of_the_facts() -> None:
     """Over the whole fact space: open and rural pays by tier, else the failed clauses are the reasons; reports change nothing."""
-    for facts in all_facts():
+    for facts in all_facts(brand="zto"):
         decision = decide(POLICY, facts)
         wanted = [
+            *([f"parcel.{facts.returned}"] if facts.returned != "none" else []),
             *(["station.not_rural"] if not facts.rural else []),
             *(["station.not_open"] if facts.operating_status != "open" else []),
         ] or [f"rate.{facts.level}.{'filed' if facts.filed else 'unfiled'}.{facts.distance}"]
@@ -89,8 +90,8 @@ def test_decides_every_assignment_of_the_facts() -> None:
 
 def test_a_decision_is_named_by_policy_and_facts_alone() -> None:
     facts = next(all_facts())
-    ids = {decide(POLICY, f).decision_id for f in all_facts()}
-    assert len(ids) == sum(1 for _ in all_facts())
+    ids = {decide(POLICY, f).decision_id for f in all_facts(brand="zto")}
+    assert len(ids) == sum(1 for _ in all_facts(brand="zto"))
     assert decide(POLICY, facts).decision_id == decide(POLICY, facts).decision_id
     assert decide(replace(POLICY, policy_version="other"), facts).decision_id not in ids
 
@@ -117,32 +118,32 @@ MISTAKES: dict[str, tuple[bytes, str, str]] = {
     "a type error in a condition": (
         edited(OPEN, 'condition = "station.operating_status > 1"'),
         "policy.condition.type",
-        "/clauses/2/condition",
+        "/clauses/5/condition",
     ),
     "a type error on some values only": (
         edited(OPEN, "condition = \"station.filed ? station.operating_status == 'open' : station.level + 1 == 2\""),
         "policy.condition.type",
-        "/clauses/2/condition",
+        "/clauses/5/condition",
     ),
-    "an unknown fact": (edited(OPEN, "condition = \"station.colour == 'open'\""), "policy.condition.unknown_fact", "/clauses/2/condition"),
+    "an unknown fact": (edited(OPEN, "condition = \"station.colour == 'open'\""), "policy.condition.unknown_fact", "/clauses/5/condition"),
     "an unknown fact behind a short circuit": (
         edited(OPEN, 'condition = "true || station.colour"'),
         "policy.condition.unknown_fact",
-        "/clauses/2/condition",
+        "/clauses/5/condition",
     ),
-    "an unknown name": (edited(OPEN, 'condition = "weather.sunny"'), "policy.condition.unknown_fact", "/clauses/2/condition"),
-    "a root without a fact": (edited(OPEN, 'condition = "size(station) > 0"'), "policy.condition.unknown_fact", "/clauses/2/condition"),
-    "a condition that is no bool": (edited(OPEN, 'condition = "station.level"'), "policy.condition.not_bool", "/clauses/2/condition"),
+    "an unknown name": (edited(OPEN, 'condition = "weather.sunny"'), "policy.condition.unknown_fact", "/clauses/5/condition"),
+    "a root without a fact": (edited(OPEN, 'condition = "size(station) > 0"'), "policy.condition.unknown_fact", "/clauses/5/condition"),
+    "a condition that is no bool": (edited(OPEN, 'condition = "station.level"'), "policy.condition.not_bool", "/clauses/5/condition"),
     "a value that cannot occur": (
         edited(OPEN, "condition = \"station.operating_status == 'opne'\""),
         "policy.condition.constant",
-        "/clauses/2/condition",
+        "/clauses/5/condition",
     ),
-    "a condition that refuses everybody": (edited(OPEN, 'condition = "false"'), "policy.condition.constant", "/clauses/2/condition"),
-    "a division by nothing": (edited(OPEN, 'condition = "1 / 0 == 1"'), "policy.condition.type", "/clauses/2/condition"),
-    "broken CEL": (edited(OPEN, 'condition = "station.level == ("'), "policy.condition.syntax", "/clauses/2/condition"),
-    "a condition without end": (edited(OPEN, f'condition = "{"true && " * 130}true"'), "policy.value", "/clauses/2/condition"),
-    "a clause twice": (edited('"downlink.rural"', '"downlink.station_open"'), "policy.clause.duplicate", "/clauses/2"),
+    "a condition that refuses everybody": (edited(OPEN, 'condition = "false"'), "policy.condition.constant", "/clauses/5/condition"),
+    "a division by nothing": (edited(OPEN, 'condition = "1 / 0 == 1"'), "policy.condition.type", "/clauses/5/condition"),
+    "broken CEL": (edited(OPEN, 'condition = "station.level == ("'), "policy.condition.syntax", "/clauses/5/condition"),
+    "a condition without end": (edited(OPEN, f'condition = "{"true && " * 130}true"'), "policy.value", "/clauses/5/condition"),
+    "a clause twice": (edited('"downlink.rural"', '"downlink.station_open"'), "policy.clause.duplicate", "/clauses/5"),
     "a tier twice": (edited('"village.filed.near"', '"village.filed.far"'), "policy.tier.duplicate", "/tiers/1"),
     "a tier that is never reached": (edited(NEAR, FAR), "policy.tier.unreachable", "/tiers/1/when"),
     "a tier that overlaps": (edited(NEAR, 'when = { level = "village", filed = true }'), "policy.tier.overlap", "/tiers/1/when"),
@@ -157,7 +158,7 @@ MISTAKES: dict[str, tuple[bytes, str, str]] = {
     "an assumption that cites": (
         edited('basis = "assumption"', 'basis = "assumption"\ndocument = "垣发改字〔2023〕30号"'),
         "policy.citation.assumption",
-        "/clauses/2",
+        "/clauses/1",
     ),
     "a document that is not listed": (
         edited('basis = "quoted"\ndocument = "垣发改字〔2023〕30号"', 'basis = "quoted"\ndocument = "垣发改字〔2022〕1号"'),
@@ -167,14 +168,14 @@ MISTAKES: dict[str, tuple[bytes, str, str]] = {
     "an amount with a decimal point": (edited("amount_fen = 44", "amount_fen = 44.0"), "policy.amount.float", "/tiers/1/amount_fen"),
     "an amount of nothing": (edited("amount_fen = 44", "amount_fen = 0"), "policy.value", "/tiers/1/amount_fen"),
     "an amount in words": (edited("amount_fen = 44", 'amount_fen = "44"'), "policy.value", "/tiers/1/amount_fen"),
-    "an unknown key": (edited('mode = "report"', 'mode = "report"\nurgent = true'), "policy.key.unknown", "/clauses/3/urgent"),
+    "an unknown key": (edited('mode = "report"', 'mode = "report"\nurgent = true'), "policy.key.unknown", "/clauses/6/urgent"),
     "an unknown key at the top": (
         edited('rates_status = "sample"', 'rates_status = "sample"\ncolour = 1'),
         "policy.key.unknown",
         "/colour",
     ),
-    "a missing key": (edited('mode = "report"\n', ""), "policy.key.missing", "/clauses/3"),
-    "an unknown mode": (edited('mode = "report"', 'mode = "maybe"'), "policy.value", "/clauses/3/mode"),
+    "a missing key": (edited('mode = "report"\n', ""), "policy.key.missing", "/clauses/6"),
+    "an unknown mode": (edited('mode = "report"', 'mode = "maybe"'), "policy.value", "/clauses/6/mode"),
     "a time without offset": (
         edited("valid_from = 2023-01-01T00:00:00+08:00", "valid_from = 2023-01-01T00:00:00"),
         "policy.value",
@@ -204,7 +205,7 @@ def test_refuses(mistake: str) -> None:
 
 def test_a_refusal_names_clause_line_and_remedy() -> None:
     with pytest.raises(
-        PolicyError, match=r"line \d+, clause downlink.station_open, /clauses/2/condition: no such fact: station.colour; there are"
+        PolicyError, match=r"line \d+, clause downlink.station_open, /clauses/5/condition: no such fact: station.colour; there are"
     ):
         load(MISTAKES["an unknown fact"][0])
 
@@ -260,13 +261,13 @@ def test_the_books_are_one_countys() -> None:
 
 
 def test_a_policy_without_a_rate_for_the_case_holds() -> None:
-    facts = next(f for f in all_facts() if f.rural and f.operating_status == "open")
+    facts = next(f for f in all_facts() if f.rural and f.returned == "none" and f.operating_status == "open")
     decision = decide(replace(POLICY, tiers=()), facts)
     assert (decision.outcome, decision.reason_codes, decision.amount_fen) == (Outcome.HELD, ("policy.no_rate",), 0)
 
 
 def test_a_tier_of_the_other_scheme_is_no_rate_for_a_downlink_parcel() -> None:
-    facts = next(f for f in all_facts() if f.rural and f.operating_status == "open")
+    facts = next(f for f in all_facts() if f.rural and f.returned == "none" and f.operating_status == "open")
     uplink = replace(POLICY, tiers=tuple(replace(t, scheme="uplink") for t in POLICY.tiers))
     assert decide(uplink, facts).reason_codes == ("policy.no_rate",)
 
@@ -274,5 +275,18 @@ def test_a_tier_of_the_other_scheme_is_no_rate_for_a_downlink_parcel() -> None:
 def test_required_clauses_refuse_together_in_order() -> None:
     """What `yuanqu-2023-strict` will do: the same clauses, all required."""
     strict = replace(POLICY, clauses=tuple(replace(c, mode=Mode.REQUIRE) for c in POLICY.clauses))
-    facts = next(f for f in all_facts() if not (f.rural or f.filed or f.hub_arrived) and f.operating_status == "closed")
-    assert decide(strict, facts).reason_codes == ("station.not_rural", "station.not_open", "station.not_filed", "parcel.no_hub_arrival")
+    facts = next(all_facts(rural=False, filed=False, hub_arrived=False, final_receipt=False, returned="none", operating_status="closed"))
+    wanted = ("station.not_rural", "station.not_open", "station.not_filed", "parcel.no_hub_arrival", "parcel.no_final_receipt")
+    assert decide(strict, facts).reason_codes == wanted
+
+
+def test_clauses_that_hold_keep_what_the_tier_would_pay() -> None:
+    """Refusals come first, then the rate; a hold stands over what would be paid."""
+    holding = replace(POLICY, clauses=tuple(replace(c, mode=Mode.HOLD) if c.mode is Mode.REPORT else c for c in POLICY.clauses))
+    facts = next(all_facts(rural=True, filed=False, hub_arrived=True, final_receipt=False, returned="none", operating_status="open"))
+    held, paid = decide(holding, facts), decide(POLICY, facts)
+    assert (held.outcome, held.reason_codes) == (Outcome.HELD, ("station.not_filed", "parcel.no_final_receipt"))
+    assert (held.amount_fen, held.rate_id) == (paid.amount_fen, paid.rate_id)
+    assert [r for _, r in held.results if r != "pass"] == ["hold", "hold"]
+    assert decide(holding, facts._replace(rural=False)).outcome is Outcome.REFUSED
+    assert decide(replace(holding, tiers=()), facts).reason_codes == ("policy.no_rate",)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from deploy.demo.rules import SHANGHAI, Policy, Registry, Result, Scan, judge, site_of
+from deploy.demo.records import SHANGHAI, Registry, Scan, site_of
+from deploy.demo.rules import Policy, Result, judge
 
 NOON = datetime(2023, 7, 14, 12, tzinfo=SHANGHAI)
 SINCE = "2023-01-01T00:00:00+08:00"
@@ -41,6 +42,10 @@ POLICY = Policy(
         "valid_from": SINCE,
         "valid_to": "2024-01-01T00:00:00+08:00",
         "clauses": [
+            *(
+                {"scheme": "downlink", "mode": "require", "reason_code": f"parcel.{way}", "condition": f"parcel.returned != '{way}'"}
+                for way in ("returned", "returning", "refused")
+            ),
             {"scheme": "downlink", "mode": "require", "reason_code": "station.not_rural", "condition": "station.rural"},
             {"scheme": "downlink", "mode": "require", "reason_code": "station.not_open", "condition": "station.operating_status == 'open'"},
             {"scheme": "downlink", "mode": "report", "reason_code": "hub.missing", "condition": "parcel.hub_arrived"},

@@ -12,7 +12,7 @@ from . import wording
 from .facts import FactValue
 from .fold import Assessment, Deciding
 from .policy import Basis, Outcome
-from .trace import Line, Role, Seen, Step, Trace
+from .trace import Alternative, Line, Role, Seen, Step, Trace
 
 Lang = Literal["zh", "en"]
 
@@ -28,6 +28,27 @@ class Posted(NamedTuple):
     station_id: str
     service_date: date
     policy_version: str
+    seq: int  # of the parcel's lines
+    reverses: int | None = None  # seq of the line that it takes back
+    adjusts: int | None = None  # seq of the accrual that a cap, vesting or adjustment belongs to
+
+
+class Standing(NamedTuple):
+    """What of the posted lines stands: the accrual, and what closings took from it or gave back."""
+
+    live: Posted | None
+    adjustments: tuple[Posted, ...]
+
+    @property
+    def adjusted_fen(self) -> int:
+        return sum(a.amount_fen for a in self.adjustments)
+
+
+def standing(payouts: Sequence[Posted]) -> Standing:
+    reversed_ = {p.reverses for p in payouts}
+    left = [p for p in payouts if p.reverses is None and p.seq not in reversed_]
+    live = next((p for p in left if p.kind == "accrual"), None)
+    return Standing(live, tuple(p for p in left if live and p.adjusts == live.seq))
 
 
 class Ruled(NamedTuple):
@@ -76,13 +97,19 @@ def text(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted] = (),
 
 
 def _lines(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted], rulings: Sequence[Ruled]) -> Iterator[str]:
-    yield _result(trace, names, lang)
+    stands = standing(payouts)
+    yield _result(trace, names, lang, trace.assessment.net_fen + stands.adjusted_fen)
     if rulings:
         yield _say(lang, "ruled", each=_separator(lang).join(_ruling(trace, r, lang) for r in rulings))
-    if payouts and payouts[-1].kind in ("reversal", "clawback"):
-        yield _say(lang, "reversed", posted=yuan(payouts[-1].amount_fen), why=_why(trace, names, lang, payouts, len(payouts) - 1))
+    if payouts and stands.live is None:
+        accrued = {p.seq for p in payouts if p.kind == "accrual"}
+        last = max((p for p in payouts if p.reverses in accrued), key=lambda p: p.seq)
+        taken_fen = sum(p.amount_fen for p in payouts if p.posted_at == last.posted_at and p.reverses is not None)
+        yield _say(lang, "reversed", posted=yuan(taken_fen), why=_why(trace, names, lang, payouts, last))
     if trace.variants:
         yield _say(lang, "variants", each=_separator(lang).join(_variant(v, names, lang) for v in trace.variants))
+    if trace.released:
+        yield _say(lang, "released", each=_variant(trace.released, names, lang))
     if trace.deciding:
         yield from _scan(trace, trace.deciding, names, lang)
     if scans := _scans(trace, names, lang):
@@ -91,17 +118,14 @@ def _lines(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted], ru
         yield _say(lang, "clauses", policy=trace.policy.policy_version)
         yield from (_clause(n, step, lang) for n, step in enumerate(trace.steps, 1))
     if trace.arithmetic:
-        lines = "".join(_line(line, lang) for line in trace.arithmetic)
-        yield _say(lang, "arithmetic", lines=lines, net=yuan(trace.assessment.net_fen))
-    for other in trace.alternatives:
-        difference = ("+" if other.difference_fen > 0 else "") + yuan(other.difference_fen)
-        condition = wording.ALTERNATIVES[lang][other.fact]
-        yield _say(lang, "alternative", condition=condition, amount=yuan(other.amount_fen), difference=difference)
+        lines = "".join(_line(line, lang) for line in trace.arithmetic) + "".join(_adjusted(trace, a, lang) for a in stands.adjustments)
+        yield _say(lang, "arithmetic", lines=lines, net=yuan(trace.assessment.net_fen + stands.adjusted_fen))
+    yield from (_alternative(trace, other, lang) for other in trace.alternatives)
     if payouts:
         yield _history(trace, names, lang, payouts)
 
 
-def _result(trace: Trace, names: Names, lang: Lang) -> str:
+def _result(trace: Trace, names: Names, lang: Lang, net_fen: int) -> str:
     assessment = trace.assessment
     if assessment.outcome is None:
         return _say(lang, "in_transit")
@@ -109,7 +133,7 @@ def _result(trace: Trace, names: Names, lang: Lang) -> str:
     return _say(
         lang,
         assessment.outcome,
-        net=yuan(assessment.net_fen),
+        net=yuan(net_fen),
         held=yuan(assessment.held_fen),
         beneficiary=beneficiary,
         day=str(assessment.service_date),
@@ -158,6 +182,24 @@ def _line(line: Line, lang: Lang) -> str:
     return _say(lang, "line", rate=line.rate_id, tier=_tier(line.when, lang), amount=yuan(line.amount_fen))
 
 
+def _adjusted(trace: Trace, posted: Posted, lang: Lang) -> str:
+    """What a closing did to the line, and why."""
+    why = _separator(lang).join(_word(trace, lang, posted, code) for code in posted.reason_codes)
+    return _say(lang, "adjusted", kind=wording.KINDS[lang][posted.kind], why=why, amount=yuan(posted.amount_fen))
+
+
+def _alternative(trace: Trace, other: Alternative, lang: Lang) -> str:
+    condition = wording.ALTERNATIVES[lang][other.fact].format(day=_day(other.on, lang))
+    if trace.assessment.outcome is Outcome.HELD:
+        return _say(lang, "alternative_held", condition=condition, amount=yuan(other.amount_fen))
+    sentence = "alternative_more" if other.difference_fen > 0 else "alternative_less"
+    return _say(lang, sentence, condition=condition, difference=str(abs(other.difference_fen)), amount=yuan(other.amount_fen))
+
+
+def _day(day: date, lang: Lang) -> str:
+    return f"{day.year}年{day.month}月{day.day}日" if lang == "zh" else f"{day.day} {wording.MONTHS[day.month - 1]} {day.year}"
+
+
 def _tier(when: Mapping[str, FactValue], lang: Lang) -> str:
     return ("、" if lang == "zh" else ", ").join(wording.TIERS[lang][fact, value] for fact, value in when.items())
 
@@ -173,10 +215,10 @@ MAX_SCANS = 8  # that are told; the rest is in the evidence
 
 def _scans(trace: Trace, names: Names, lang: Lang) -> str | None:
     """Where something else than a clause decided, the scans that it lies in."""
-    outcome = trace.assessment.outcome
-    by_clause = outcome is Outcome.PAYABLE or (outcome is Outcome.REFUSED and trace.assessment.decision is not None)
+    outcome, reasons = trace.assessment.outcome, trace.assessment.reason_codes
+    by_scans = outcome in (Outcome.PENDING, Outcome.HELD, Outcome.REFUSED) and any(code in wording.REASONS[lang] for code in reasons)
     told = [s for s in trace.seen if s.event.action in wording.ACTIONS[lang] and not s.event.is_retraction]
-    if outcome is None or by_clause or not told:
+    if not by_scans or not told:
         return None
     return _say(lang, "scans", each=_separator(lang).join(_seen(s, names, lang) for s in told[:MAX_SCANS]))
 
@@ -204,18 +246,21 @@ def _history(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted]) 
             at=_moment(p.posted_at),
             kind=wording.KINDS[lang].get(p.kind, p.kind),
             amount=yuan(p.amount_fen),
-            why=_say(lang, "entry_why", why=_why(trace, names, lang, payouts, i)),
+            why=_say(lang, "entry_why", why=_why(trace, names, lang, payouts, p)),
         )
-        for i, p in enumerate(payouts)
+        for p in payouts
     )
     return _say(lang, "history", each=each, net=yuan(sum(p.amount_fen for p in payouts)))
 
 
-def _why(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted], i: int) -> str:
+def _why(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted], posted: Posted) -> str:
     """Why a line was posted. One that made way for another line in the same batch (its reason is a rate) is told by what differs."""
-    posted = payouts[i]
-    if posted.kind == "reversal" and _rate(posted) and i + 1 < len(payouts):
-        return _separator(lang).join(_differences(trace, names, lang, payouts[i - 1], payouts[i + 1]))
+    old = next((p for p in payouts if p.seq == posted.reverses), None)
+    if old and old.adjusts is not None:
+        return _say(lang, "with_its_line", kind=wording.KINDS[lang][old.kind])
+    new = next((p for p in payouts if p.seq > posted.seq and p.kind == "accrual"), None)
+    if old and new and _rate(posted):
+        return _separator(lang).join(_differences(trace, names, lang, old, new))
     return _separator(lang).join(_word(trace, lang, posted, code) for code in posted.reason_codes)
 
 

@@ -18,6 +18,8 @@ class Facts(NamedTuple):
     direction: str
     brand: str
     hub_arrived: bool
+    returned: str
+    final_receipt: bool
     action: str
     level: str
     operating_status: str
@@ -32,6 +34,8 @@ SCHEMA: Mapping[str, tuple[FactValue, ...]] = {
     "parcel.direction": ("downlink",),
     "parcel.brand": BRANDS,
     "parcel.hub_arrived": _BOOL,
+    "parcel.returned": ("none", "refused", "returning", "returned"),
+    "parcel.final_receipt": _BOOL,
     "deciding.action": tuple(sorted(DECIDING_ACTIONS)),
     "station.level": ("village", "township"),
     "station.operating_status": tuple(str(s) for s in OperatingStatus),
@@ -58,6 +62,7 @@ def by_name(facts: Facts) -> dict[str, FactValue]:
     return {name: value if isinstance(value, bool) else str(value) for name, value in zip(NAMES, facts, strict=True)}
 
 
-def all_facts() -> Iterator[Facts]:
-    """Every assignment that can occur (5,120)."""
-    return (Facts(*values) for values in product(*SCHEMA.values()))  # type: ignore[arg-type]
+def all_facts(**only: FactValue) -> Iterator[Facts]:
+    """Every assignment that can occur (40,960), or those of them with these values, e.g. `brand="zto"`."""
+    ranges = ((only[leaf],) if (leaf := name.split(".")[1]) in only else values for name, values in SCHEMA.items())
+    return (Facts(*values) for values in product(*ranges))  # type: ignore[arg-type]

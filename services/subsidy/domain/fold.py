@@ -16,7 +16,7 @@ from shared.standing import Directory, Standing
 
 from .events import CLOSING_ACTIONS, Event
 from .facts import Facts
-from .policy import Decision, Outcome, Policies
+from .policy import Decision, Outcome, Policies, Policy
 from .reading import Reading, read
 from .said import NOTHING, Said, Word, chosen, decided, placed
 
@@ -178,14 +178,25 @@ def _below_reuse(brand: str, reading: Reading, deciding: Deciding | None, polici
         return _placed(reading, None, Outcome.PENDING, ("evidence.voided",))
     if reading.uplink:
         return _placed(reading, None, Outcome.PENDING, ("uplink.needs_declaration",))
-    if reading.return_reason:
-        return _placed(reading, deciding, Outcome.REFUSED, (reading.return_reason,))
+    return _downlink(brand, reading, deciding, policies, said)
+
+
+def _downlink(brand: str, reading: Reading, deciding: Deciding | None, policies: Policies, said: Said) -> Assessment:
+    """Rules 9 to 13."""
+    policy = policies.at(deciding.event.scanned_at) if deciding else None
+    below = _by_policy(brand, reading, deciding, policy, policies, said) if deciding and policy else None
+    if reading.returned != "none":
+        if below is None:
+            return _placed(reading, deciding, Outcome.REFUSED, (f"parcel.{reading.returned}",))
+        if below.outcome is Outcome.REFUSED:
+            return below
     if reading.unmapped_take_back:
         return _placed(reading, None, Outcome.PENDING, ("site.unmapped",))
     if deciding is None:
         unmapped = any(station is None and event.site is not None for event, station in reading.candidates)
         return _placed(reading, None, Outcome.PENDING, ("site.unmapped" if unmapped else "evidence.no_station",))
-    below = _by_policy(brand, reading, deciding, policies, said)
+    if below is None:
+        below = _held_over(_placed(reading, deciding, Outcome.HELD, ()), ("policy.not_in_force",), said)
     return _held_over(below, ("transfer.unlinked",), said) if reading.transferred else below
 
 
@@ -237,16 +248,15 @@ def deciding_of(brand: str, reading: Reading, directory: Directory) -> Deciding 
     return best
 
 
-def _by_policy(brand: str, reading: Reading, deciding: Deciding, policies: Policies, said: Said) -> Assessment:
+def _by_policy(brand: str, reading: Reading, deciding: Deciding, policy: Policy, policies: Policies, said: Said) -> Assessment:
     """Rule 13."""
     event, standing = deciding
-    policy = policies.at(event.scanned_at)
-    if policy is None:
-        return _held_over(_placed(reading, deciding, Outcome.HELD, ()), ("policy.not_in_force",), said)
     facts = Facts(
         "downlink",
         brand,
         reading.hub_arrived,
+        reading.returned,
+        reading.final_receipt,
         event.action,
         standing.level,
         standing.operating_status,
@@ -255,11 +265,15 @@ def _by_policy(brand: str, reading: Reading, deciding: Deciding, policies: Polic
         policy.distance(standing.division_code),
     )
     decision = policies.decide(policy, facts)
-    if decision.outcome is not Outcome.REFUSED and standing.operator_id is None:
+    if decision.outcome is Outcome.REFUSED:
+        return _placed(reading, deciding, Outcome.REFUSED, decision.reason_codes, decision=decision)
+    if standing.operator_id is None:
         return _placed(reading, deciding, Outcome.PENDING, ("station.no_operator",), decision=decision)
-    if decision.outcome is Outcome.HELD:
+    if decision.rate_id is None:
         return _held_over(_placed(reading, deciding, Outcome.HELD, (), decision=decision), decision.reason_codes, said)
-    return _placed(reading, deciding, decision.outcome, decision.reason_codes, net_fen=decision.amount_fen, decision=decision)
+    rate = (f"rate.{decision.rate_id}",)
+    paid = _placed(reading, deciding, Outcome.PAYABLE, rate, net_fen=decision.amount_fen, decision=decision)
+    return paid if decision.outcome is Outcome.PAYABLE else _held_over(paid, decision.reason_codes, said)
 
 
 def _placed(

@@ -31,12 +31,14 @@ class Basis(StrEnum):
 
 class Mode(StrEnum):
     REQUIRE = "require"  # not true refuses the parcel
+    HOLD = "hold"  # not true holds the parcel for a person
     REPORT = "report"  # not true changes nothing and is shown
 
 
 class Result(StrEnum):
     PASS = "pass"  # noqa: S105 - the result of a clause, no password
     FAIL = "fail"
+    HOLD = "hold"
     WOULD_FAIL = "would_fail"
 
 
@@ -134,7 +136,7 @@ class Decision:
     facts: Facts
     outcome: Outcome  # payable, refused or held
     reason_codes: tuple[str, ...]
-    amount_fen: int  # 0 unless payable
+    amount_fen: int  # of the tier: what is paid, or what a clause holds
     rate_id: str | None
     results: tuple[tuple[str, Result], ...]  # (clause_id, result) in order
 
@@ -144,14 +146,16 @@ def decide(policy: Policy, facts: Facts) -> Decision:
     seen = context(facts)
     judged = [(clause, clause.program.execute(seen)) for clause in policy.clauses_of(DOWNLINK)]
     results = tuple((c.clause_id, _result(c.mode, ok)) for c, ok in judged)
-    refusals = tuple(c.reason_code for c, ok in judged if not ok and c.mode is Mode.REQUIRE)
+    refusals, holds = (tuple(c.reason_code for c, ok in judged if not ok and c.mode is mode) for mode in (Mode.REQUIRE, Mode.HOLD))
     tier = next((t for t in policy.tiers if t.scheme == DOWNLINK and t.matches(facts)), None)
     if refusals:
         outcome, reasons, tier = Outcome.REFUSED, refusals, None
-    elif tier:
-        outcome, reasons = Outcome.PAYABLE, (f"rate.{tier.rate_id}",)
-    else:
+    elif tier is None:
         outcome, reasons = Outcome.HELD, ("policy.no_rate",)
+    elif holds:
+        outcome, reasons = Outcome.HELD, holds
+    else:
+        outcome, reasons = Outcome.PAYABLE, (f"rate.{tier.rate_id}",)
     return Decision(
         decision_id=decision_id(policy.policy_version, facts),
         policy_version=policy.policy_version,
@@ -168,10 +172,11 @@ def decision_id(policy_version: str, facts: Facts) -> bytes:
     return sha256(msgspec.json.encode([policy_version, by_name(facts)])).digest()[:16]
 
 
+_NOT_TRUE = {Mode.REQUIRE: Result.FAIL, Mode.HOLD: Result.HOLD, Mode.REPORT: Result.WOULD_FAIL}
+
+
 def _result(mode: Mode, ok: bool) -> Result:
-    if ok:
-        return Result.PASS
-    return Result.FAIL if mode is Mode.REQUIRE else Result.WOULD_FAIL
+    return Result.PASS if ok else _NOT_TRUE[mode]
 
 
 class Policies:

@@ -28,7 +28,8 @@ class Reading(NamedTuple):
     uplink: bool
     hub_arrived: bool
     transferred: bool
-    return_reason: str | None
+    returned: str  # none, or in what way it went back: refused, returning, returned
+    final_receipt: bool  # a villager's receipt is left, wherever; a station's own 签收 is none
     unmapped_take_back: bool
 
     @property
@@ -56,7 +57,7 @@ def read(events: Sequence[Event], directory: Directory, county_prefix: str | Non
             uplink = True
 
     voided, unmapped = _taken_back(others["taken_back"], candidates, directory) if "taken_back" in others else (_NOTHING, False)
-    return_reason = _return_reason(others, candidates) if others else None
+    returned = _returned(others, candidates) if others else "none"
     if voided:
         candidates = [c for c in candidates if c[0].event_id not in voided]
     closing_left = [c[0].scanned_at for c in candidates]
@@ -74,7 +75,8 @@ def read(events: Sequence[Event], directory: Directory, county_prefix: str | Non
         uplink or any(_registered(e, directory) for e in others.get("picked_up", ())),
         any(at_hub(e, directory) for e in others.get("arrived", ())),
         "transferred" in others,
-        return_reason,
+        returned,
+        any(e.action in FINAL_RECEIPTS for e, _ in candidates),
         unmapped,
     )
 
@@ -121,17 +123,17 @@ def _taken_back(
     return voided, unmapped
 
 
-def _return_reason(others: dict[str, list[Event]], candidates: Sequence[tuple[Event, str | None]]) -> str | None:
+def _returned(others: dict[str, list[Event]], candidates: Sequence[tuple[Event, str | None]]) -> str:
     """Rule 9."""
     if "returned" in others:
-        return "parcel.returned"
+        return "returned"
     if "returning" in others:
-        return "parcel.returning"
+        return "returning"
     if "refused" not in others:
-        return None
+        return "none"
     last_refused = max(e.scanned_at for e in others["refused"])
     followed = any(e.action in FINAL_RECEIPTS and e.scanned_at > last_refused for e, _ in candidates)
-    return None if followed else "parcel.refused"
+    return "none" if followed else "refused"
 
 
 def _span(left: Sequence[Event]) -> timedelta:

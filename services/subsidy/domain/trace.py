@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from itertools import islice
 from uuid import UUID
@@ -13,6 +14,7 @@ from .events import CLOSING_ACTIONS, Event
 from .facts import Facts, FactValue, by_name
 from .fold import (
     MAX_COMBINATIONS,
+    NOT_RELEASED,
     Assessment,
     Deciding,
     Versions,
@@ -26,9 +28,11 @@ from .fold import (
 )
 from .policy import Clause, Decision, Outcome, Policies, Policy
 from .reading import READ_ACTIONS, Reading, at_hub, read
-from .said import NOTHING, Said
+from .said import NOTHING, Ruling, Said, Word
 
-TRACE_VERSION = 1
+TRACE_VERSION = 2
+
+NEVER_YET = 2**62  # the number of a ruling that comes after all others
 
 
 class Role(StrEnum):
@@ -62,7 +66,7 @@ class FactUsed:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`result`: pass, fail, would_fail; unknown where the parcel still waits; not_applicable where the fold refused before any clause."""
+    """`result`: pass, fail, hold, would_fail; unknown where the parcel waits; not_applicable where it was refused before any clause."""
 
     clause: Clause
     result: str
@@ -70,7 +74,7 @@ class Step:
 
     @property
     def reason_code(self) -> str | None:
-        return self.clause.reason_code if self.result in ("fail", "would_fail") else None
+        return self.clause.reason_code if self.result in ("fail", "hold", "would_fail") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +87,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """What the same parcel would be worth, had one fact been another at that moment."""
+    """What the same parcel would be worth, had one fact been another on the day that decided."""
 
     fact: str
     value: FactValue
+    on: date
     amount_fen: int
     difference_fen: int
 
@@ -102,6 +107,7 @@ class Trace:
     alternatives: tuple[Alternative, ...]
     seen: tuple[Seen, ...]  # every version, in order of (scanned_at, event_id, content, mapping_version)
     variants: tuple[Assessment, ...]  # of a contested hold: what its combinations come to, each once
+    released: Assessment | None  # of any other hold that a person may release: what the parcel would then be
     policies: Policies = field(repr=False, compare=False)  # in which what was posted earlier finds its words
 
 
@@ -124,8 +130,18 @@ def trace(brand: str, events: Sequence[Event], directory: Directory, policies: P
         alternatives=_alternatives(assessment, policy, policies),
         seen=seen,
         variants=variants,
+        released=_released(brand, events, directory, policies, said, assessment),
         policies=policies,
     )
+
+
+def _released(
+    brand: str, events: Sequence[Event], directory: Directory, policies: Policies, said: Said, held: Assessment
+) -> Assessment | None:
+    if held.subject is None or held.reason_codes[0] in NOT_RELEASED:
+        return None
+    release = Ruling(NEVER_YET, Word.RELEASE, held.reason_codes[0], held.subject, {})
+    return assess(brand, events, directory, policies, said._replace(rulings=(*said.rulings, release)))
 
 
 def _policy_of_amount(assessment: Assessment, variants: Sequence[Assessment], policies: Policies) -> Policy | None:
@@ -230,23 +246,29 @@ def _arithmetic(assessment: Assessment, policy: Policy | None) -> tuple[Line, ..
     return tuple(Line("accrual", t.rate_id, t.amount_fen, t.when) for t in policy.tiers if t.rate_id == assessment.decision.rate_id)
 
 
-# What somebody can see to: a station's filing, its opening, the way through the hub.
+# What somebody can see to: a station's filing, its opening, the way through the hub, the parcel's way back, the addressee's receipt.
 _WITHIN_REACH: tuple[tuple[str, str, FactValue], ...] = (
     ("station.filed", "filed", True),
     ("station.operating_status", "operating_status", "open"),
     ("parcel.hub_arrived", "hub_arrived", True),
+    ("parcel.returned", "returned", "none"),
+    ("parcel.final_receipt", "final_receipt", True),
 )
 
 
 def _alternatives(assessment: Assessment, policy: Policy | None, policies: Policies) -> tuple[Alternative, ...]:
     """Decided again with one fact changed; what changes no fen is left out."""
-    if policy is None or assessment.facts is None or assessment.outcome not in (Outcome.PAYABLE, Outcome.REFUSED):
+    decision, day = assessment.decision, assessment.service_date
+    if policy is None or decision is None or day is None or assessment.outcome is Outcome.PENDING:
         return ()
-    return tuple(_worth(assessment.facts, assessment.net_fen, policy, policies))
+    if not (assessment.outcome is Outcome.PAYABLE or assessment.reason_codes == decision.reason_codes):
+        return ()  # not the policy's clauses, but something else has decided
+    return tuple(_worth(decision.facts, assessment.net_fen, day, policy, policies))
 
 
-def _worth(facts: Facts, net_fen: int, policy: Policy, policies: Policies) -> Iterator[Alternative]:
+def _worth(facts: Facts, net_fen: int, day: date, policy: Policy, policies: Policies) -> Iterator[Alternative]:
     for fact, name, value in _WITHIN_REACH:
-        amount_fen = policies.decide(policy, facts._replace(**{name: value})).amount_fen  # type: ignore[arg-type]
+        decision = policies.decide(policy, facts._replace(**{name: value}))  # type: ignore[arg-type]
+        amount_fen = decision.amount_fen if decision.outcome is Outcome.PAYABLE else 0
         if amount_fen != net_fen:
-            yield Alternative(fact, value, amount_fen, amount_fen - net_fen)
+            yield Alternative(fact, value, day, amount_fen, amount_fen - net_fen)

@@ -80,6 +80,12 @@ REASONS: Mapping[str, Words] = {
         "hold.conflict": "该快件有权属或归属争议，由人工暂缓。请县里核实后决定。",
         "hold.missing_document": "该快件缺少证明材料，由人工暂缓。请企业补交材料，由县里决定。",
         "hold.confirmed": "经人工核实，确认不予补贴。",
+        "ceiling.average": "当月平均每件超过政策上限，超出部分不付。",
+        "cap.annual": "该经营主体全年补贴超过上限，超出部分不付。",
+        "budget.exhausted": "当年预算已用完，不足部分不付。",
+        "budget.awaiting": "当年预算不足，等待追加预算。",
+        "budget.available": "预算已追加，补回。",
+        "vesting.not_met": "该经营主体全年件数或销售额未达到要求，已记补贴收回。",
     },
     "en": {
         "evidence.contested": "The same scan was told with different contents, and they do not come to the same. "
@@ -107,8 +113,18 @@ REASONS: Mapping[str, Words] = {
         "hold.conflict": "The parcel is disputed and was held by hand. The county must look into it and decide.",
         "hold.missing_document": "A document is missing and the parcel was held by hand. The company must hand it in; the county decides.",
         "hold.confirmed": "A person looked into it and confirmed that nothing is paid.",
+        "ceiling.average": "The month's average per parcel is above the policy's ceiling. What exceeds it is not paid.",
+        "cap.annual": "The merchant's year is above the cap. What exceeds it is not paid.",
+        "budget.exhausted": "The year's budget is used up. What is missing is not paid.",
+        "budget.awaiting": "The year's budget is not enough. It waits for more.",
+        "budget.available": "There is more budget. It is given back.",
+        "vesting.not_met": "The merchant's year stayed below the required parcels or sales. What had been accrued is taken back.",
     },
 }
+
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
 
 LEVELS: Mapping[str, Words] = {
     "zh": {"village": "村级站点", "township": "乡镇站点"},
@@ -124,6 +140,7 @@ RESULTS: Mapping[str, Words] = {
     "zh": {
         "pass": "符合",
         "fail": "不符合（因此不予补贴）",
+        "hold": "不符合（因此暂缓，由人工处理）",
         "would_fail": "不符合（仅提示，不影响补贴）",
         "unknown": "尚不能判断",
         "not_applicable": "不适用",
@@ -131,6 +148,7 @@ RESULTS: Mapping[str, Words] = {
     "en": {
         "pass": "met",
         "fail": "not met (so nothing is paid)",
+        "hold": "not met (so it is held for a person)",
         "would_fail": "not met (reported only, changes nothing)",
         "unknown": "cannot be judged yet",
         "not_applicable": "does not apply",
@@ -140,14 +158,18 @@ RESULTS: Mapping[str, Words] = {
 # What would have to be so, of each fact that somebody can see to.
 ALTERNATIVES: Mapping[str, Words] = {
     "zh": {
-        "station.filed": "站点当时已就该品牌备案",
-        "station.operating_status": "站点当时正常营业",
-        "parcel.hub_arrived": "快件经县级中心到件",
+        "station.filed": "如果{day}站点已就该品牌有效备案",
+        "station.operating_status": "如果{day}站点正常营业",
+        "parcel.hub_arrived": "如果快件在{day}前经县级中心到件",
+        "parcel.returned": "如果快件{day}到站后没有退回或被拒收",
+        "parcel.final_receipt": "如果快件{day}到站后有收件人取件或签收的记录",
     },
     "en": {
-        "station.filed": "the station had been filed for this brand at that moment",
-        "station.operating_status": "the station had been open at that moment",
-        "parcel.hub_arrived": "the parcel had arrived at the county hub",
+        "station.filed": "had the station's filing for this brand been valid on {day}",
+        "station.operating_status": "had the station been open on {day}",
+        "parcel.hub_arrived": "had the parcel come through the county hub by {day}",
+        "parcel.returned": "had the parcel not gone back after it arrived on {day}",
+        "parcel.final_receipt": "had the addressee's own receipt been known after it arrived on {day}",
     },
 }
 
@@ -179,7 +201,12 @@ SENTENCES: Mapping[str, Words] = {
         "unmapped": "（地点未对应到站点）",
         "retracted": "（已撤销）",
         "contested": "（内容有出入）",
-        "alternative": "如果{condition}，补贴为 {amount} 元（{difference} 元）。",
+        "alternative_more": "{condition}，可多得 {difference} 分，共 {amount} 元。",
+        "alternative_less": "{condition}，会少得 {difference} 分，共 {amount} 元。",
+        "alternative_held": "{condition}，{amount} 元无须人工处理即应补。",
+        "released": "解除暂缓后：{each}。",
+        "adjusted": "{kind}（{why}）{amount} 元；",
+        "with_its_line": "{kind}随原补贴一并冲回",
         "variants": "各版本的结果：{each}。",
         "variant": "{outcome} {amount} 元{where}（{day}）",
         "history": "入账经过：{each}。净额 {net} 元。",
@@ -222,7 +249,12 @@ SENTENCES: Mapping[str, Words] = {
         "unmapped": " (place belongs to no station yet)",
         "retracted": " (retracted)",
         "contested": " (told differently)",
-        "alternative": "If {condition}, it would be {amount} yuan ({difference} yuan).",
+        "alternative_more": "It would have earned {difference} fen more, {amount} yuan in all, {condition}.",
+        "alternative_less": "It would have earned {difference} fen less, {amount} yuan in all, {condition}.",
+        "alternative_held": "{amount} yuan would be payable without anybody's decision, {condition}.",
+        "released": "Once the hold is released: {each}.",
+        "adjusted": "{kind} ({why}) {amount} yuan; ",
+        "with_its_line": "what was {kind} goes with the line that it belonged to",
         "variants": "What the versions come to: {each}.",
         "variant": "{outcome} {amount} yuan{where} ({day})",
         "history": "Posted: {each}. Net {net} yuan.",

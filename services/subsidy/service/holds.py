@@ -7,8 +7,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from services.subsidy.domain.fold import NOT_RELEASED, Assessment, assess, contested_events, versions_that_count
-from services.subsidy.domain.said import Ruling, Word, digest_of
+from services.subsidy.domain.fold import NOT_RELEASED, Assessment, contested_events, versions_that_count
+from services.subsidy.domain.said import Word, digest_of
 from services.subsidy.repository import holds as sql
 from services.subsidy.schemas_holds import HoldDecision, NewHold
 from services.subsidy.service import refusals
@@ -50,15 +50,11 @@ class Seen(NamedTuple):
     @property
     def would_be(self) -> Sequence[Assessment]:
         """What a release would make of the parcel: one result, or one for each way in which it was told."""
-        reason = self.row["reason_code"]
-        if not self.is_open or (reason in NOT_RELEASED and reason != CONTESTED):
+        if not self.is_open:
             return ()
-        if reason == CONTESTED:
+        if self.row["reason_code"] == CONTESTED:
             return self.traced.trace.variants
-        t = self.traced
-        release = Ruling(NEWEST, Word.RELEASE, reason, self.row["subject"], {})
-        said = t.said._replace(rulings=(*t.said.rulings, release))
-        return (assess(self.found.brand, t.events, t.directory, t.policies, said),)
+        return (self.traced.trace.released,) if self.traced.trace.released else ()
 
 
 class Holds:

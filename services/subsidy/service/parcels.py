@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from services.subsidy.domain.events import Event
-from services.subsidy.domain.explain import Names, Posted, Ruled, text
+from services.subsidy.domain.explain import Names, Posted, Ruled, Standing, standing, text
 from services.subsidy.domain.policy import Policies
 from services.subsidy.domain.said import NOTHING, Said
 from services.subsidy.domain.trace import TRACE_VERSION, FactUsed, Step, Trace, trace
@@ -103,7 +103,7 @@ class Parcels:
                 "outcome": a["outcome"] if a else None,
                 "stage": _stage(found.payouts),
                 "reason_codes": a["reason_codes"] if a else [],
-                "net_fen": a["net_fen"] if a else 0,
+                "net_fen": (a["net_fen"] if a else 0) + standing(_posted(found.payouts)).adjusted_fen,
                 "held_fen": a["held_fen"] if a else 0,
                 "beneficiary_id": a["beneficiary_id"] if a else None,
                 "station_id": a["station_id"] if a else None,
@@ -125,18 +125,19 @@ class Parcels:
             moment = traced.deciding.event.scanned_at if traced.deciding else found.evidence[0]["scanned_at"]
             sites = {e["site_id"]: e["site_code"] or e["site_name"] for e in found.evidence if e["site_id"]}
             names = Names(directory, moment, sites)
-            posted = [Posted(*(p[name] for name in Posted._fields)) for p in found.payouts]
+            posted = _posted(found.payouts)
+            stands = standing(posted)
             ruled = [Ruled(*(r[name] for name in Ruled._fields)) for r in found.rulings]
             return {
                 "parcel_id": parcel_id(found.key),
                 "trace_version": TRACE_VERSION,
                 "outcome": traced.assessment.outcome,
-                "net_fen": traced.assessment.net_fen,
+                "net_fen": traced.assessment.net_fen + stands.adjusted_fen,
                 **_policy(traced),
                 "steps": [_step(s) for s in traced.steps],
-                "arithmetic": [{"kind": x.kind, "rate_id": x.rate_id, "amount_fen": x.amount_fen} for x in traced.arithmetic],
+                "arithmetic": _arithmetic(traced, stands),
                 "alternatives": [
-                    {"fact": x.fact, "value": x.value, "amount_fen": x.amount_fen, "difference_fen": x.difference_fen}
+                    {"fact": x.fact, "value": x.value, "on": x.on, "amount_fen": x.amount_fen, "difference_fen": x.difference_fen}
                     for x in traced.alternatives
                 ],
                 "rulings": [ruling(r) for r in found.rulings],
@@ -179,13 +180,29 @@ def _must_agree(found: Found, traced: Trace) -> None:
     """Invariant 7: what explains the assessment equals what was posted."""
     stored, again = found.assessment, traced.assessment
     outcome = (stored["outcome"], stored["net_fen"], stored["held_fen"]) if stored else (None, 0, 0)
-    if outcome != (again.outcome, again.net_fen, again.held_fen) or sum(p["amount_fen"] for p in found.payouts) != again.net_fen:
+    posted_fen = sum(p["amount_fen"] for p in found.payouts) - standing(_posted(found.payouts)).adjusted_fen
+    if outcome != (again.outcome, again.net_fen, again.held_fen) or posted_fen != again.net_fen:
         raise Disagreement(f"{parcel_id(found.key)}: posted {outcome}, explained {(again.outcome, again.net_fen, again.held_fen)}")
 
 
+def _posted(payouts: list[asyncpg.Record]) -> list[Posted]:
+    return [Posted(*(p[name] for name in Posted._fields)) for p in payouts]
+
+
 def _stage(payouts: list[asyncpg.Record]) -> str | None:
-    """Of the line that stands: the last one, unless it is a reversal."""
-    return payouts[-1]["stage"] if payouts and payouts[-1]["amount_fen"] > 0 else None
+    """Of the line that stands."""
+    live = standing(_posted(payouts)).live
+    return next((p["stage"] for p in payouts if live and p["seq"] == live.seq), None)
+
+
+def _arithmetic(traced: Trace, stands: Standing) -> list[dict[str, Any]]:
+    """What the policy's rate gives, then what closings took from it or gave back: together what is paid."""
+    rates = [{"kind": x.kind, "rate_id": x.rate_id, "reason_code": None, "amount_fen": x.amount_fen} for x in traced.arithmetic]
+    adjusted = [
+        {"kind": a.kind, "rate_id": None, "reason_code": next(iter(a.reason_codes), None), "amount_fen": a.amount_fen}
+        for a in stands.adjustments
+    ]
+    return rates + adjusted
 
 
 def _step(step: Step) -> dict[str, Any]:
