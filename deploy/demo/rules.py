@@ -111,6 +111,8 @@ class People:
         self, below: Result, reasons: tuple[str, ...], about: Iterable[Result] = (), told: Iterable[list[str]] = (), after: int = -1
     ) -> Result:
         """A hold over a result, or what was decided of it."""
+        if below.reasons == ("hold.confirmed",):
+            return below
         held = replace(below, outcome="held", reasons=reasons, net_fen=0, held_fen=below.amount_fen)
         if not self.rulings:
             return held
@@ -141,7 +143,7 @@ def subject_of(reasons: tuple[str, ...], about: list[Result], told: Iterable[lis
     results: list[list[object]] = []
     for r in about:
         day = str(r.service_date) if r.service_date else None
-        row: list[object] = [r.outcome, list(r.reasons), r.amount_fen, r.beneficiary_id, r.station_id, day]
+        row: list[object] = [r.amount_fen, r.beneficiary_id, r.station_id, day]
         if row not in results:
             results.append(row)
     text = json.dumps([list(reasons), results, list(told)], ensure_ascii=False, separators=(",", ":"))
@@ -171,7 +173,7 @@ def judge_evidence(brand: str, versions: Iterable[Scan], registry: Registry, pol
     if combinations == 1 or (combinations <= MOST_COMBINATIONS and len({r.agreement for r in results}) == 1):
         return results[0]
     shown = judge_set(brand, first_closing(list(told.values())), registry, policies, people)
-    shown = replace(shown, net_fen=0, held_fen=max(r.amount_fen for r in results))
+    shown = replace(shown, reasons=(), net_fen=0, held_fen=max(r.amount_fen for r in results))
     contested = [[event_id, *(e.content for e in contents)] for event_id, contents in told.items() if len(contents) > 1]
     return people.over(shown, ("evidence.contested",), results, contested)
 

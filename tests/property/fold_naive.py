@@ -45,11 +45,13 @@ class People:
     def over(
         self, below: Naive, reasons: Sequence[str], about: Sequence[Naive] = (), told: Sequence[Sequence[str]] = (), after: int = -1
     ) -> Naive:
+        if below.reason_codes == ("hold.confirmed",):
+            return below
         held = replace(below, outcome="held", reason_codes=tuple(reasons), net_fen=0, held_fen=below.net_fen + below.held_fen)
         results: list[list[object]] = []
         for r in about or [below]:
             day = None if r.service_date is None else r.service_date.isoformat()
-            row: list[object] = [r.outcome, list(r.reason_codes), r.net_fen + r.held_fen, r.beneficiary_id, r.station_id, day]
+            row: list[object] = [r.net_fen + r.held_fen, r.beneficiary_id, r.station_id, day]
             if row not in results:
                 results.append(row)
         text = json.dumps([list(reasons), results, [list(t) for t in told]], ensure_ascii=False, separators=(",", ":"))
@@ -106,7 +108,7 @@ def _by_evidence(brand: str, versions: Sequence[Event], directory: Directory, po
     if len(results) <= 16 and len(agreed) == 1:
         return results[0]
     first = next(r for r in results if r.outcome is not None)
-    shown = replace(first, net_fen=0, held_fen=max(r.net_fen + r.held_fen for r in results[:16]))
+    shown = replace(first, reason_codes=(), net_fen=0, held_fen=max(r.net_fen + r.held_fen for r in results[:16]))
     told = [[str(UUID(bytes=c[0].event_id)), *(v.content.hex() for v in c)] for c in choices if len(c) > 1]
     return people.over(shown, ["evidence.contested"], results[:16], told)
 

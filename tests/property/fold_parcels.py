@@ -1,11 +1,14 @@
 """Generated parcels in the county of the spec page: few values, so that ties, retractions and contradictions meet often."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hypothesis import strategies as st
 
 from services.subsidy.domain.events import Event
-from services.subsidy.domain.policy import Policies
+from services.subsidy.domain.fold import assess, contested_events, versions_that_count
+from services.subsidy.domain.policy import Mode, Policies
+from services.subsidy.domain.said import BY_HAND, Choice, Ruling, Said, Word, digest_of
 from services.subsidy.policies import read_directory
 from shared.calendar import SHANGHAI
 from shared.contracts.scan import Action
@@ -73,3 +76,54 @@ def plain_parcels() -> st.SearchStrategy[list[Event]]:
 
 
 brands = st.sampled_from(["zto", "yto"])
+
+
+# What people say of it, and other policies
+
+
+def with_mode(mode: Mode, *, of: Mode | None = None) -> Policies:
+    """The shipped policies, every clause (or those of one mode) in another mode: what next year's file may say."""
+    return Policies(
+        replace(p, clauses=tuple(replace(c, mode=mode) if of in (None, c.mode) else c for c in p.clauses)) for p in POLICIES.versions
+    )
+
+
+ALL_MODES = {
+    "as shipped": POLICIES,
+    "strict": with_mode(Mode.REQUIRE),
+    "what is reported holds": with_mode(Mode.HOLD, of=Mode.REPORT),
+    "what is required holds": with_mode(Mode.HOLD, of=Mode.REQUIRE),
+    "everything holds": with_mode(Mode.HOLD),
+    "everything is only reported": with_mode(Mode.REPORT),
+    "no rates": Policies(replace(p, tiers=()) for p in POLICIES.versions),
+}
+policies = st.sampled_from(sorted(ALL_MODES)).map(lambda name: ALL_MODES[name])
+
+
+@st.composite
+def decided(draw: st.DrawFn, brand: str, parcel: list[Event], of: Policies) -> Said:
+    """People who look at what is held, or was held while only a part of the evidence had come, and decide; or place a hold by hand."""
+    rulings: list[Ruling] = []
+    for number in range(draw(st.integers(1, 5))):
+        told = parcel[: draw(st.integers(1, len(parcel)))] if draw(st.integers(0, 3)) == 0 else parcel
+        said = Said(tuple(rulings))
+        held = assess(brand, told, DIRECTORY, of, said)
+        if held.subject is None or draw(st.integers(0, 3)) == 0:
+            rulings.append(Ruling(number, Word.PLACE, draw(st.sampled_from(BY_HAND[:2])), None, {}))
+            continue
+        choices = {}
+        if held.reason_codes[0] == "evidence.contested":
+            for event_id, contents in contested_events(versions_that_count(told, said)).items():
+                choices[event_id] = Choice(draw(st.sampled_from(contents)), digest_of(contents))
+        word = draw(st.sampled_from([Word.RELEASE, Word.RELEASE, Word.CONFIRM]))
+        rulings.append(Ruling(number, word, held.reason_codes[0], held.subject, choices if word is Word.RELEASE else {}))
+    return Said(tuple(rulings))
+
+
+@st.composite
+def ruled_parcels(draw: st.DrawFn) -> tuple[str, list[Event], Policies, Said]:
+    """A parcel with what people said of it: contested, reused, transferred ones come often, since there is nothing to say of others."""
+    brand, of, parcel = draw(brands), draw(policies), draw(parcels())
+    if draw(st.booleans()):
+        parcel = [*parcel, draw(events(ids=6, contents=1))._replace(event_id=event_id(9), action="transferred", mapping_version=1)]
+    return brand, parcel, of, draw(decided(brand, parcel, of))

@@ -1,13 +1,17 @@
 """Reads a page of spec tables (Markdown): its words, its stations and aliases as registry snapshots, and its cases as parcels."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
 from services.subsidy.domain.events import Event
+from services.subsidy.domain.fold import Assessment, assess, versions_that_count
+from services.subsidy.domain.policy import Mode, Policies
+from services.subsidy.domain.said import NOTHING, Choice, Ruling, Said, Word, digest_of
 from shared.calendar import SHANGHAI
 from shared.contracts.registry import (
     Alias,
@@ -34,6 +38,34 @@ DAWN = datetime(2022, 1, 1, tzinfo=SHANGHAI)
 
 
 @dataclass(frozen=True)
+class Decision:
+    """A person's word as the page writes it: 解除暂缓 选#A=2 只看前1条."""
+
+    word: Word
+    reason_code: str | None  # of a hold by hand
+    choices: tuple[tuple[bytes, int], ...]  # event, and which of its contents, from 1 as they are written
+    after_scans: int | None  # how many scans had come; None: all
+
+    def ruling(self, number: int, told: Sequence[Event], held: Assessment, said: Said) -> Ruling:
+        if self.reason_code:
+            return Ruling(number, Word.PLACE, self.reason_code, None, {})
+        assert held.subject, "there is nothing to decide"
+        versions = versions_that_count(told, said)
+        choices = {e: Choice(bytes([n]) * 32, digest_of(versions[e])) for e, n in self.choices}
+        return Ruling(number, self.word, held.reason_codes[0], held.subject, choices)
+
+
+@cache
+def in_modes(shipped: Policies, modes: tuple[tuple[str, str], ...]) -> Policies:
+    wanted = dict(modes)
+    for policy in shipped.versions:
+        assert wanted.keys() <= {c.clause_id for c in policy.clauses}, f"no such clause: {wanted}"
+    return Policies(
+        replace(p, clauses=tuple(replace(c, mode=Mode(wanted.get(c.clause_id, c.mode))) for c in p.clauses)) for p in shipped.versions
+    )
+
+
+@dataclass(frozen=True)
 class Case:
     section: str
     name: str
@@ -45,6 +77,19 @@ class Case:
     held: str
     station: str | None
     day: date | None
+    modes: tuple[tuple[str, str], ...] = ()  # clause → its mode here, where it is not the shipped policy's
+    decisions: tuple[Decision, ...] = ()  # what people did, in order
+
+    def policies(self, shipped: Policies) -> Policies:
+        return in_modes(shipped, self.modes) if self.modes else shipped
+
+    def said(self, directory: Directory, policies: Policies) -> Said:
+        """Each of them looked at what was held then, by the scans that had come, and decided that."""
+        said = NOTHING
+        for number, decision in enumerate(self.decisions):
+            told = self.events[: decision.after_scans]
+            said = Said((*said.rulings, decision.ruling(number, told, assess(self.brand, told, directory, policies, said), said)))
+        return said
 
 
 @dataclass(frozen=True)
@@ -59,7 +104,8 @@ def read_page(path: Path) -> Page:
     words = {row["中文"]: row["action"] for _, rows in tables for row in rows if "action" in row}
     stations = [row for _, rows in tables for row in rows if "登记自" in row]
     aliases = [row for _, rows in tables for row in rows if "别名" in row]
-    cases = tuple(_case(section, row, words) for section, rows in tables for row in rows if "案例" in row)
+    people = {row["中文"]: row["code"] for _, rows in tables for row in rows if "code" in row}
+    cases = tuple(_case(section, row, words, people) for section, rows in tables for row in rows if "案例" in row)
     places = {row["站点"] for row in stations} | {row["别名"] for row in aliases} | set(re.findall(r"@([^\s；|]+)", path.read_text()))
     return Page(_directory(stations, aliases), {_site(p): p for p in places}, cases)
 
@@ -176,7 +222,7 @@ def _filing(text: str, registered: datetime) -> Filing:
 # the cases of the page
 
 
-def _case(section: str, row: Row, words: dict[str, str]) -> Case:
+def _case(section: str, row: Row, words: dict[str, str], people: dict[str, str]) -> Case:
     day, reasons = row["日期"], row["原因"]
     return Case(
         section=section,
@@ -189,7 +235,20 @@ def _case(section: str, row: Row, words: dict[str, str]) -> Case:
         held=row["暂缓元"],
         station=None if row["站点"] == "-" else row["站点"],
         day=None if day == "-" else _moment(day).date(),
+        modes=tuple(tuple(part.strip().split("=")) for part in row.get("政策", "-").split("；") if part != "-"),  # type: ignore[misc]
+        decisions=tuple(_decision(part.strip(), people) for part in row.get("处理", "-").split("；") if part != "-"),
     )
+
+
+_DECISION = re.compile(r"(?P<word>[^\s（]+)(?:（(?P<reason>\S+)）)?(?P<choices>(?: 选#\w+=\d+)*)(?: 只看前(?P<scans>\d+)条)?")
+
+
+def _decision(text: str, people: dict[str, str]) -> Decision:
+    match = _DECISION.fullmatch(text)
+    assert match, f"cannot read the decision {text!r}"
+    choices = tuple((_event_id(label), int(n)) for label, n in re.findall(r"选#(\w+)=(\d+)", match["choices"]))
+    reason = people[match["reason"]] if match["reason"] else None
+    return Decision(Word(people[match["word"]]), reason, choices, int(match["scans"]) if match["scans"] else None)
 
 
 _SCAN = re.compile(r"(?:#(?P<id>\w+) )?(?:v(?P<v>\d+) )?(?P<at>[\d-]+ \d\d:\d\d) (?P<action>\S+)(?P<rest>.*)")
@@ -237,4 +296,4 @@ def shown(outcome: str | None, reason_codes: tuple[str, ...], net_fen: int, held
 
 
 def expected(case: Case) -> Case:
-    return replace(case, section="", name="", brand="", events=())
+    return replace(case, section="", name="", brand="", events=(), modes=(), decisions=())

@@ -21,6 +21,7 @@ from .reading import Reading, read
 from .said import NOTHING, Said, Word, chosen, decided, placed
 
 MAX_COMBINATIONS = 16
+CONFIRMED = ("hold.confirmed",)  # the reason where a person has decided that nothing is paid
 # Where there is nothing to pay, a release could give nothing: a policy has to come first. And a contested hold ends by naming contents.
 NOT_RELEASED = frozenset({"policy.not_in_force", "policy.no_rate", "evidence.contested"})
 
@@ -137,7 +138,7 @@ def _contested(brand: str, versions: Versions, count: int, directory: Directory,
     if shown.outcome is None:
         return results[0]  # no combination has a closing action
     largest_fen = max(r.amount_fen for r in results)
-    shown = shown._replace(outcome=Outcome.HELD, net_fen=0, held_fen=largest_fen, deciding_event_id=None, decision=None)
+    shown = shown._replace(outcome=Outcome.HELD, reason_codes=(), net_fen=0, held_fen=largest_fen, deciding_event_id=None, decision=None)
     return _held_over(shown, ("evidence.contested",), said, about=results, told=contested_events(versions))
 
 
@@ -213,19 +214,24 @@ def _held_over(
 
     `about`: the results that it stands over, where they are several; `told`: contested events and their contents.
     """
+    if below.reason_codes == CONFIRMED:
+        return below  # a person has decided that nothing is paid
     subject = subject_of(reason_codes, about or (below,), told)
     word = decided(said.rulings, reason_codes[0], subject, after) if said.rulings else None
     if word == Word.RELEASE and reason_codes[0] not in NOT_RELEASED:
         return below
     held = below._replace(outcome=Outcome.HELD, reason_codes=reason_codes, net_fen=0, held_fen=below.amount_fen, subject=subject)
     if word == Word.CONFIRM:
-        return held._replace(outcome=Outcome.REFUSED, reason_codes=("hold.confirmed",), held_fen=0, subject=None)
+        return held._replace(outcome=Outcome.REFUSED, reason_codes=CONFIRMED, held_fen=0, subject=None)
     return held
 
 
 def subject_of(reason_codes: Sequence[str], about: Sequence[Assessment], told: Mapping[bytes, Sequence[bytes]]) -> bytes:
-    """Digest of what a ruling on a hold is about (rule 14): when any of it changes, nobody has decided that yet."""
-    results = dict.fromkeys((a.outcome, a.reason_codes, *a.agreement[1:]) for a in about)
+    """Digest of what a ruling on a hold is about (rule 14): when any of it changes, nobody has decided that yet.
+
+    Not of the outcome below: a hold below that ends without changing what is at stake leaves the one above decided.
+    """
+    results = dict.fromkeys((a.amount_fen, a.beneficiary_id, a.station_id, a.service_date) for a in about)
     versions = [[str(UUID(bytes=event_id)), *(c.hex() for c in contents)] for event_id, contents in told.items()]
     return sha256(msgspec.json.encode([reason_codes, list(results), versions])).digest()
 
