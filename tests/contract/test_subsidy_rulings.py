@@ -1,5 +1,6 @@
 """What people decide of holds: over the real books, in the worker's own transactions; the fixture audits them after each test."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -264,3 +265,46 @@ async def test_a_past_answer_knows_what_had_been_said_by_then(books: Books, coun
     again = await get(county.client, W1, schemas.Parcel, known_at=then)
     assert {k: v for k, v in again.items() if k != "as_of"} == {k: v for k, v in before.items() if k != "as_of"}
     assert (await get(county.client, f"{W1}/explain", schemas.Explanation, known_at=then))["outcome"] == "held"
+
+
+async def test_two_who_decide_at_once_are_one_decision(books: Books, county: County) -> None:
+    await books.send(*TRANSFERRED)
+    hold = await county.hold()
+    answers = await asyncio.gather(*(county.decide(hold, word, by=by) for word, by in (("release", "li"), ("confirm", "wang"))))
+    assert sorted(a.status_code for a in answers) == [201, 409]
+    assert len(await books.rows("select * from ruling")) == 1
+
+
+async def test_a_decision_beside_a_batch_that_changes_what_is_held_decides_nothing_else(books: Books, county: County) -> None:
+    """Whichever is first behind the gate: the ruling is about what was seen, or it is refused."""
+    await books.send(*TRANSFERRED)
+    hold = await county.hold()
+    answer, _ = await asyncio.gather(county.decide(hold, "release"), books.send(scan(scanned_at=at(12))))
+    assert answer.status_code in (201, 409)
+    await books.drain()
+    assert await county.parcel() == ("held", ["transfer.unlinked"], 0, UNFILED), "the earlier scan moved the service date"
+
+
+async def test_refusals_speak_both_languages(books: Books, county: County) -> None:
+    await books.send(*TRANSFERRED)
+    hold = await county.hold() | {"subject": "0" * 64}
+    body = {"decision": "release", "reason": "放行", "subject": hold["subject"]}
+    details = {}
+    for lang in ("zh-CN", "en"):
+        headers = county.token("li") | {"Accept-Language": lang}
+        answer = await county.client.post(f"/v1/holds/{hold['hold_id']}/decisions", json=body, headers=headers)
+        details[lang] = refused(answer, 409, "hold.changed")["detail"]
+    assert "重新查看" in details["zh-CN"]
+    assert "read the parcel's holds again" in details["en"]
+
+
+async def test_an_operator_reads_its_own_holds_and_decides_none(books: Books, county: County) -> None:
+    await books.send(*TRANSFERRED)
+    hold = await county.hold()
+    for claim, status in ((("operator", "opr_1"), 200), (("operator", "opr_2"), 404)):
+        answer = await county.client.get(f"/v1/holds/{hold['hold_id']}", headers=county.token("chen", "operator", claim=claim))
+        assert answer.status_code == status
+    body = {"decision": "release", "reason": "放行", "subject": hold["subject"]}
+    headers = county.token("chen", "operator", claim=("operator", "opr_1"))
+    refused(await county.client.post(f"/v1/holds/{hold['hold_id']}/decisions", json=body, headers=headers), 403, "scope.missing")
+    refused(await county.client.get("/v1/rulings", headers=headers), 403, "scope.missing")
