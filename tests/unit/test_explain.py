@@ -259,6 +259,12 @@ def test_each_fact_names_the_record_that_it_was_read_from() -> None:
     }
 
 
+def test_a_return_and_a_receipt_name_their_scan() -> None:
+    facts = {f.name: (f.value, f.source_type) for step in traced("签收后又拒收").steps for f in step.facts}
+    assert facts["parcel.returned"] == ("refused", "event")
+    assert facts["parcel.final_receipt"] == (True, "event")
+
+
 # wording
 
 

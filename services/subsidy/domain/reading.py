@@ -46,11 +46,12 @@ def read(events: Sequence[Event], directory: Directory, county_prefix: str | Non
 
     candidates: list[tuple[Event, str | None]] = []
     others: dict[str, list[Event]] = {}
-    uplink = False
+    uplink = final_receipt = False
     for event in left:
         action = event.action
         if action in DECIDING_ACTIONS:
             candidates.append((event, directory.station_at(event.site, event.scanned_at)))
+            final_receipt = final_receipt or action != STATION_INBOUND
         elif action in READ_ACTIONS:
             others.setdefault(action, []).append(event)
         if event.origin is not None and event.origin[:6] == county_prefix:
@@ -76,7 +77,7 @@ def read(events: Sequence[Event], directory: Directory, county_prefix: str | Non
         any(at_hub(e, directory) for e in others.get("arrived", ())),
         "transferred" in others,
         returned,
-        any(e.action in FINAL_RECEIPTS for e, _ in candidates),
+        final_receipt,
         unmapped,
     )
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from shared.calendar import SHANGHAI
 from shared.standing import Directory
 
-from .events import CLOSING_ACTIONS, Event
+from .events import CLOSING_ACTIONS, FINAL_RECEIPTS, Event
 from .facts import Facts, FactValue, by_name
 from .fold import (
     MAX_COMBINATIONS,
@@ -213,20 +213,31 @@ def _steps(
     if decision is None or deciding is None:
         waits = assessment.outcome is not Outcome.REFUSED
         return tuple(Step(c, "unknown" if waits else "not_applicable", ()) for c in clauses)
-    hub = next((s for s in seen if s.role is not Role.RETRACTED and s.event.action == "arrived" and at_hub(s.event, directory)), None)
+    told_by = _told_by(decision.facts, seen, directory)
     return tuple(
-        Step(clause, result, tuple(_fact_used(name, decision, deciding, hub) for name in clause.reads))
+        Step(clause, result, tuple(_fact_used(name, decision, deciding, told_by) for name in clause.reads))
         for clause, (_, result) in zip(clauses, decision.results, strict=True)
     )
 
 
-def _fact_used(name: str, decision: Decision, deciding: Deciding, hub: Seen | None) -> FactUsed:
+def _told_by(facts: Facts, seen: Sequence[Seen], directory: Directory) -> dict[str, Event]:
+    """The first event that makes a fact about the parcel's way what it is, where one does."""
+    left = [s.event for s in seen if s.role not in (Role.RETRACTED, Role.IGNORED) and not s.event.is_retraction]
+    ways = {
+        "parcel.hub_arrived": (e for e in left if e.action == "arrived" and at_hub(e, directory)),
+        "parcel.returned": (e for e in left if e.action == facts.returned),
+        "parcel.final_receipt": (e for e in left if e.action in FINAL_RECEIPTS),
+    }
+    return {name: event for name, events in ways.items() if (event := next(events, None))}
+
+
+def _fact_used(name: str, decision: Decision, deciding: Deciding, told_by: Mapping[str, Event]) -> FactUsed:
     """A fact, its value and the record that it was read from."""
     event, standing = deciding
     value = by_name(decision.facts)[name]
     match name:
-        case "parcel.hub_arrived":
-            return FactUsed(name, value, "event", str(UUID(bytes=hub.event.event_id)) if hub else None, None)
+        case _ if name in told_by:
+            return FactUsed(name, value, "event", str(UUID(bytes=told_by[name].event_id)), told_by[name].mapping_version)
         case "deciding.action":
             return FactUsed(name, value, "event", str(UUID(bytes=event.event_id)), event.mapping_version)
         case "station.filed" if standing.filing_id:
