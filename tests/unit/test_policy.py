@@ -143,6 +143,7 @@ MISTAKES: dict[str, tuple[bytes, str, str]] = {
     "a division by nothing": (edited(OPEN, 'condition = "1 / 0 == 1"'), "policy.condition.type", "/clauses/5/condition"),
     "broken CEL": (edited(OPEN, 'condition = "station.level == ("'), "policy.condition.syntax", "/clauses/5/condition"),
     "a condition without end": (edited(OPEN, f'condition = "{"true && " * 130}true"'), "policy.value", "/clauses/5/condition"),
+    "a reason of the fold's own": (edited('"station.not_open"', '"transfer.unlinked"'), "policy.reason.reserved", "/clauses/5/reason_code"),
     "a clause twice": (edited('"downlink.rural"', '"downlink.station_open"'), "policy.clause.duplicate", "/clauses/5"),
     "a tier twice": (edited('"village.filed.near"', '"village.filed.far"'), "policy.tier.duplicate", "/tiers/1"),
     "a tier that is never reached": (edited(NEAR, FAR), "policy.tier.unreachable", "/tiers/1/when"),

@@ -18,12 +18,10 @@ from .events import CLOSING_ACTIONS, Event
 from .facts import Facts
 from .policy import Decision, Outcome, Policies, Policy
 from .reading import Reading, read
-from .said import NOTHING, Said, Word, chosen, decided, placed
+from .said import CONFIRMED, CONTESTED, NOTHING, NOTHING_TO_PAY, Said, Word, chosen, decided, placed
 
 MAX_COMBINATIONS = 16
-CONFIRMED = ("hold.confirmed",)  # the reason where a person has decided that nothing is paid
-# Where there is nothing to pay, a release could give nothing: a policy has to come first. And a contested hold ends by naming contents.
-NOT_RELEASED = frozenset({"policy.not_in_force", "policy.no_rate", "evidence.contested"})
+NOT_RELEASED = NOTHING_TO_PAY | {CONTESTED}  # by the word alone: a contested hold ends by naming contents
 
 
 class Assessment(NamedTuple):
@@ -139,7 +137,7 @@ def _contested(brand: str, versions: Versions, count: int, directory: Directory,
         return results[0]  # no combination has a closing action
     largest_fen = max(r.amount_fen for r in results)
     shown = shown._replace(outcome=Outcome.HELD, reason_codes=(), net_fen=0, held_fen=largest_fen, deciding_event_id=None, decision=None)
-    return _held_over(shown, ("evidence.contested",), said, about=results, told=contested_events(versions))
+    return _held_over(shown, (CONTESTED,), said, about=results, told=contested_events(versions))
 
 
 def contested_events(versions: Versions) -> dict[bytes, list[bytes]]:
@@ -214,7 +212,7 @@ def _held_over(
 
     `about`: the results that it stands over, where they are several; `told`: contested events and their contents.
     """
-    if below.reason_codes == CONFIRMED:
+    if below.reason_codes == (CONFIRMED,):
         return below  # a person has decided that nothing is paid
     subject = subject_of(reason_codes, about or (below,), told)
     word = decided(said.rulings, reason_codes[0], subject, after) if said.rulings else None
@@ -222,7 +220,7 @@ def _held_over(
         return below
     held = below._replace(outcome=Outcome.HELD, reason_codes=reason_codes, net_fen=0, held_fen=below.amount_fen, subject=subject)
     if word == Word.CONFIRM:
-        return held._replace(outcome=Outcome.REFUSED, reason_codes=CONFIRMED, held_fen=0, subject=None)
+        return held._replace(outcome=Outcome.REFUSED, reason_codes=(CONFIRMED,), held_fen=0, subject=None)
     return held
 
 

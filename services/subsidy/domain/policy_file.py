@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 from .conditions import compile_condition
 from .facts import TIER_FACTS, FactValue
 from .policy import Basis, Ceiling, Citation, Clause, Document, Mode, Policy, PolicyError, Tier
+from .said import RESERVED
 
 MAX_BYTES = 1_000_000
 MAX_ENTRIES = 1_000
@@ -150,6 +151,8 @@ class _Loader:
 
     def _clause(self, i: int, clause: _Clause) -> Clause:
         citation = self._citation(clause, ("clauses", i))
+        if clause.reason_code in RESERVED:
+            self._refuse("policy.reason.reserved", f"{clause.reason_code} is a reason of the fold's own", ("clauses", i, "reason_code"))
         try:
             program, reads = compile_condition(clause.condition)
         except PolicyError as error:

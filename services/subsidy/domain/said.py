@@ -56,6 +56,12 @@ class Said(NamedTuple):
 NOTHING = Said()
 # The reasons for which a person may place a hold: an incident, a suspicion, two who claim it, a document that is missing.
 BY_HAND = ("hold.incident", "hold.suspicion", "hold.conflict", "hold.missing_document")
+CONFIRMED = "hold.confirmed"  # the reason where a person has decided that nothing is paid
+CONTESTED = "evidence.contested"
+# Where there is nothing to pay, a release could give nothing: a policy has to come first.
+NOTHING_TO_PAY = frozenset({"policy.not_in_force", "policy.no_rate"})
+# A ruling names a hold by its reason code, so no clause may call its own by one of these.
+RESERVED = NOTHING_TO_PAY | {*BY_HAND, CONFIRMED, CONTESTED, "waybill.reused", "transfer.unlinked"}
 
 
 def placed(rulings: Sequence[Ruling]) -> list[Ruling]:

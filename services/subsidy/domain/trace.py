@@ -28,7 +28,7 @@ from .fold import (
 )
 from .policy import Clause, Decision, Outcome, Policies, Policy
 from .reading import READ_ACTIONS, Reading, at_hub, read
-from .said import NOTHING, Ruling, Said, Word
+from .said import CONTESTED, NOTHING, Ruling, Said, Word
 
 TRACE_VERSION = 2
 
@@ -117,7 +117,7 @@ def trace(brand: str, events: Sequence[Event], directory: Directory, policies: P
     reading = read(shown_combination(versions), directory, policies.county_prefix)
     deciding = deciding_of(brand, reading, directory) if assessment.deciding_event_id else None
     moment = deciding.event.scanned_at if deciding else reading.first_closing_ever
-    variants = _variants(brand, versions, directory, policies, said) if assessment.reason_codes == ("evidence.contested",) else ()
+    variants = _variants(brand, versions, directory, policies, said) if assessment.reason_codes == (CONTESTED,) else ()
     policy = (policies.at(moment) if moment else None) or _policy_of_amount(assessment, variants, policies)
     seen = _seen(events, versions, reading, deciding, directory)
     return Trace(

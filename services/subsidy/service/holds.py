@@ -7,8 +7,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from services.subsidy.domain.fold import NOT_RELEASED, Assessment, contested_events, versions_that_count
-from services.subsidy.domain.said import Word, digest_of
+from services.subsidy.domain.fold import Assessment, contested_events, versions_that_count
+from services.subsidy.domain.said import CONTESTED, NOTHING_TO_PAY, Word, digest_of
 from services.subsidy.repository import holds as sql
 from services.subsidy.schemas_holds import HoldDecision, NewHold
 from services.subsidy.service import refusals
@@ -24,7 +24,6 @@ from shared.http import decode_page, encode_page
 from shared.identity import parcel_id
 from shared.problems import FieldError, Problem
 
-CONTESTED = "evidence.contested"
 NEWEST = 2**62  # a revision that is never reached: all there is
 Contested = Mapping[bytes, Sequence[bytes]]  # event id → its contents
 
@@ -173,7 +172,7 @@ def _may_decide(seen: Seen, principal: Principal, body: HoldDecision) -> list[tu
         raise refusals.hold_decided()
     reason = seen.row["reason_code"]
     release = Word(body.decision) is Word.RELEASE
-    if release and reason in NOT_RELEASED and reason != CONTESTED:
+    if release and reason in NOTHING_TO_PAY:
         raise refusals.nothing_to_release(reason)
     wanted = seen.contested if release else {}
     return _choices(wanted, {UUID(c.event_id).bytes: bytes.fromhex(c.content) for c in body.choices}, [c.event_id for c in body.choices])
