@@ -152,7 +152,7 @@ async def _page(database: Database, topic: str, partition: int, from_position: i
         head = await log.head(read, topic, partition)
         if head is None:
             raise not_found("该分区", "partition", "log.partition_not_found")
-        rows = await log.read_log(read, topic, partition, from_position, limit)
+        rows = await log.read_log(read, partition, from_position, limit)
     items = [
         LogEntry(position=r["position"], appended_at=r["appended_at"], value=r["value"].decode(), chain=r["chain"].hex()) for r in rows
     ]

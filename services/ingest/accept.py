@@ -9,7 +9,7 @@ from base64 import b32encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Literal
 
 import msgspec
@@ -23,9 +23,9 @@ from shared import log
 from shared.calendar import shanghai_day
 from shared.contracts.scan import TOPIC, ScanEvent
 from shared.db import Database, Write
-from shared.identity import parcel_id, partition_of
+from shared.identity import partition_of
 
-_encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -127,16 +127,11 @@ def _entries(draft: Draft, words: Sequence[verdicts.Verdict], partitions: int) -
     if draft.feed.mode != Mode.LIVE:
         return
     payload = draft.payload_sha256.hex()
-    for identified, verdict in zip(draft.readable, words, strict=True):
-        if verdict != "duplicate":
-            partition, key = _address(identified.parcel_key, partitions)
-            yield log.Entry(partition, key, _encode(_message(draft, identified, verdict, payload)))
-
-
-@lru_cache(maxsize=16_384)  # a parcel's scans come close together, and base32 costs more than all else here
-def _address(parcel_key: bytes, partitions: int) -> tuple[int, bytes]:
-    """(partition, key of the message)"""
-    return partition_of(parcel_key, partitions), parcel_id(parcel_key).encode()
+    told = [(item, verdict) for item, verdict in zip(draft.readable, words, strict=True) if verdict != "duplicate"]
+    # all at once, since a message has no line feed of its own: one by one each would let its own buffer grow
+    messages = _encode_lines([_message(draft, item, verdict, payload) for item, verdict in told]).split(b"\n")
+    for (item, _), message in zip(told, messages[:-1], strict=True):
+        yield log.Entry(partition_of(item.parcel_key, partitions), item.parcel_key, message)
 
 
 def _message(draft: Draft, identified: Identified, verdict: Literal["accepted", "conflict"], payload: str) -> ScanEvent:

@@ -41,7 +41,7 @@ update log_head h set next_position = n.next_position, chain = n.chain
 from unnest($2::int[], $3::bigint[], $4::bytea[]) n(partition, next_position, chain)
 where h.topic = $1 and h.partition = n.partition
 """
-COLUMNS = ("topic", "partition", "position", "key", "value", "chain")
+COLUMNS = ("partition", "position", "key", "value", "chain")
 
 
 async def lock_heads(database: Database, tx: Write, topic: str, partitions: Iterable[int]) -> dict[int, tuple[int, bytes]]:
@@ -77,24 +77,24 @@ async def append(database: Database, tx: Write, topic: str, entries: Sequence[En
     for entry in entries:
         position, chain = heads[entry.partition]
         chain = extend(chain, entry.value)
-        rows.append((topic, entry.partition, position, entry.key, entry.value, chain))
+        rows.append((entry.partition, position, entry.key, entry.value, chain))
         heads[entry.partition] = position + 1, chain
     await tx.copy_records_to_table("log", records=rows, columns=COLUMNS)
     positions, chains = zip(*heads.values(), strict=True)
     await tx.execute(ADVANCE_HEADS, topic, list(heads), list(positions), list(chains))
     APPENDED.labels(topic).inc(len(rows))
-    return [row[2] for row in rows]
+    return [row[1] for row in rows]
 
 
-# Up to $4 rows from position $3 on, but no more bytes of values than $5, and always at least one.
+# Up to $3 rows from position $2 on, but no more bytes of values than $4, and always at least one.
 READ_LOG = """
 select position, value, chain, appended_at from (
     select *, sum(octet_length(value)) over (order by position) - octet_length(value) as bytes_before from (
         select position, value, chain, appended_at from log
-        where topic = $1 and partition = $2 and position >= $3 order by position limit $4
+        where partition = $1 and position >= $2 order by position limit $3
     ) page
 ) measured
-where bytes_before < $5 order by position
+where bytes_before < $4 order by position
 """
 HEAD = "select next_position, origin from log_head where topic = $1 and partition = $2"
 UNPUBLISHED = """
@@ -103,9 +103,9 @@ from log_head h join log_relay r using (topic, partition) where topic = $1
 """
 
 
-async def read_log(read: Read, topic: str, partition: int, from_position: int, limit: int) -> list[asyncpg.Record]:
+async def read_log(read: Read, partition: int, from_position: int, limit: int) -> list[asyncpg.Record]:
     """-> rows (position, value, chain, appended_at) in order: fewer than `limit` where their values are large."""
-    return await read.fetch(READ_LOG, topic, partition, from_position, min(limit, MAX_READ), MAX_READ_BYTES)
+    return await read.fetch(READ_LOG, partition, from_position, min(limit, MAX_READ), MAX_READ_BYTES)
 
 
 async def head(read: Read, topic: str, partition: int) -> Head | None:

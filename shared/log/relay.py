@@ -47,14 +47,14 @@ where r.topic = $1
 # What follows the cursors of all partitions, of each as much as one batch takes, by the numbers and by the bytes; always one row at least.
 NEW_ROWS = """
 select c.partition, l.position, l.key, l.value, l.chain
-from unnest($2::int[], $3::bigint[]) c(partition, next_position)
+from unnest($1::int[], $2::bigint[]) c(partition, next_position)
 cross join lateral (
     select *, sum(size) over (order by position) as bytes from (
-        select position, key, value, chain, octet_length(key) + octet_length(value) + $6::int as size from log
-        where topic = $1 and partition = c.partition and position >= c.next_position order by position limit $4
+        select position, key, value, chain, octet_length(key) + octet_length(value) + $5::int as size from log
+        where partition = c.partition and position >= c.next_position order by position limit $3
     ) page
 ) l
-where l.bytes <= $5 or l.bytes = l.size
+where l.bytes <= $4 or l.bytes = l.size
 order by 1, 2
 """
 # The compare-and-set, for all partitions of a round. Cursors are locked in order, so that two relays never wait for each other.
@@ -210,7 +210,7 @@ class Relay:
         rows: dict[int, list[asyncpg.Record]] = {partition: [] for partition in positions}
         if positions:
             for row in await self._database.pool.fetch(
-                NEW_ROWS, self._topic, list(positions), list(positions.values()), MAX_ROWS, MAX_BYTES, RECORD_BYTES
+                NEW_ROWS, list(positions), list(positions.values()), MAX_ROWS, MAX_BYTES, RECORD_BYTES
             ):
                 rows[row["partition"]].append(row)
         return rows

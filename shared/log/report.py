@@ -93,7 +93,7 @@ from unnest($2::int[], $3::bigint[], $4::bytea[]) r(partition, next_position, ch
 join log_head h on h.topic = $1 and h.partition = r.partition
 where case
     when r.next_position > 0 then not exists (
-        select from log l where l.topic = $1 and l.partition = r.partition and l.position = r.next_position - 1 and l.chain = r.chain)
+        select from log l where l.partition = r.partition and l.position = r.next_position - 1 and l.chain = r.chain)
     else r.chain <> h.origin
 end
 order by 1

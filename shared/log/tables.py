@@ -29,18 +29,20 @@ READER_MUTABLE = ("consumed", "watermark")
 
 
 def writer_tables(metadata: MetaData) -> None:
-    """`log` (what was said), `log_head` (what comes next), `log_relay` (what Kafka has), `log_consumer` (what each reader has)."""
+    """`log` (what was said), `log_head` (what comes next), `log_relay` (what Kafka has), `log_consumer` (what each reader has).
+
+    A service has the log of one topic: the rows and the index of `log` do not repeat which.
+    """
     Table(
         "log",
         metadata,
-        Column("topic", Text, nullable=False),
         Column("partition", Integer, nullable=False),
         Column("position", BigInteger, nullable=False),
         Column("key", LargeBinary, nullable=False),
         Column("value", LargeBinary, nullable=False),
         Column("chain", LargeBinary, nullable=False),
         Column("appended_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
-        PrimaryKeyConstraint("topic", "partition", "position"),
+        PrimaryKeyConstraint("partition", "position"),
     )
     Table(
         "log_head",
@@ -102,6 +104,7 @@ def reader_tables(metadata: MetaData) -> None:
 
 
 COUNT_HEADS = "select count(*) from log_head where topic = $1"
+OTHER_TOPIC = "select topic from log_head where topic <> $1 limit 1"
 COUNT_CONSUMED = "select count(*) from consumed where topic = $1"
 CREATE_HEADS = """
 insert into log_head (topic, partition, chain, origin)
@@ -130,6 +133,8 @@ async def check_reader(read: Read, topic: str, n: int) -> None:
 async def create_partitions(tx: Write, topic: str, n: int) -> None:
     """The writer's log of `n` partitions, each with an origin of its own. Idempotent; another `n` than before is refused."""
     _check(topic, n, await tx.fetchval(COUNT_HEADS, topic))
+    if other := await tx.fetchval(OTHER_TOPIC, topic):
+        raise PartitionMismatch(f"this database keeps the log of {other}; that of {topic} needs a database of its own")
     await tx.execute(CREATE_HEADS, topic, [secrets.token_bytes(32) for _ in range(n)])
     await tx.execute(CREATE_RELAYS, topic, n)
 

@@ -33,7 +33,7 @@ FLOOR_TOPIC = "tongcun.bench-floor.v1"
 WITHIN_S = 300
 POOL = 3  # as services.ingest.worker
 
-ALL = "select partition, position, key, value, chain from log where topic = $1 order by partition, position"
+ALL = "select partition, position, key, value, chain from log order by partition, position"
 PUBLISHED = "select sum(next_position)::bigint from log_relay where topic = $1"
 
 
@@ -65,7 +65,7 @@ async def bare(dsn: str, bootstrap: str) -> float:
     """-> seconds that it takes to send what the log holds."""
     database = await Database(dsn, max_size=1).open()
     ready: dict[int, list[Ready]] = {p: [] for p in range(PARTITIONS)}
-    for partition, position, key, value, chain in await database.pool.fetch(ALL, TOPIC):
+    for partition, position, key, value, chain in await database.pool.fetch(ALL):
         ready[partition].append(Ready(key, value, link(position, chain)))
     await database.close()
     await kafka.ensure_topic(bootstrap, FLOOR_TOPIC, PARTITIONS)

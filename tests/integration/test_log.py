@@ -69,7 +69,7 @@ class TestAppend:
         await log.append([b"a", b"b", b"c"], partition=0)
         chain = await log.writer.pool.fetchval("select origin from log_head where partition = 0")
         async with log.writer.read() as read:
-            rows = await read_log(read, log.topic, 0, 0, 100)
+            rows = await read_log(read, 0, 0, 100)
         for row in rows:
             chain = extend(chain, row["value"])
             assert row["chain"] == chain
@@ -104,9 +104,9 @@ class TestReading:
         await log.append([b"%d" % i for i in range(10)], partition=0)
         await log.append([b"x" * 899_000] * 10, partition=1)
         async with log.writer.read() as read:
-            assert [r["position"] for r in await read_log(read, log.topic, 0, 3, 4)] == [3, 4, 5, 6]
-            assert await read_log(read, log.topic, 0, 10, 4) == []
-            assert len(await read_log(read, log.topic, 1, 0, 1000)) == 9, "8 MB, and the one that crosses the line"
+            assert [r["position"] for r in await read_log(read, 0, 3, 4)] == [3, 4, 5, 6]
+            assert await read_log(read, 0, 10, 4) == []
+            assert len(await read_log(read, 1, 0, 1000)) == 9, "8 MB, and the one that crosses the line"
             found = await head(read, log.topic, 0)
             assert found is not None
             assert found.next_position == 10
@@ -121,6 +121,8 @@ class TestInstallation:
             await create_partitions(tx, log.topic, 2)
             with pytest.raises(PartitionMismatch, match="installed with 2 partitions and cannot become 3"):
                 await create_partitions(tx, log.topic, 3)
+            with pytest.raises(PartitionMismatch, match=f"keeps the log of {log.topic}; that of another"):
+                await create_partitions(tx, "another", 2)
         async with log.reader.write() as tx:
             await create_reader(tx, log.topic, 2)
             with pytest.raises(PartitionMismatch, match="set the number back to 2"):
