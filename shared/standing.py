@@ -18,6 +18,8 @@ from shared.contracts.registry import (
     Filing,
     FilingSegment,
     FilingStatus,
+    Merchant,
+    MerchantSegment,
     Operator,
     Station,
     StationSegment,
@@ -87,6 +89,7 @@ class Directory:
     stations: dict[str, Station] = field(default_factory=dict)
     divisions: dict[str, Division] = field(default_factory=dict)
     operators: dict[str, Operator] = field(default_factory=dict)
+    merchants: dict[str, Merchant] = field(default_factory=dict)
     _sites: dict[bytes, list[tuple[datetime, datetime | None, str]]] = field(default_factory=dict)
     _standings: dict[tuple[str, str], list[Standing]] = field(default_factory=dict)
 
@@ -105,6 +108,8 @@ class Directory:
                 self.divisions[record.code] = record
             case Operator():
                 self.operators[record.operator_id] = record
+            case Merchant():
+                self.merchants[record.merchant_id] = record
             case Station():
                 old = self.stations.get(record.station_id)
                 for known in sites_of(old) if old else ():
@@ -121,6 +126,11 @@ class Directory:
                 return station_id
         return None
 
+    def merchant_at(self, merchant_id: str, moment: datetime) -> MerchantSegment | None:
+        """What the applicant was at a moment; None where it is not registered then."""
+        merchant = self.merchants.get(merchant_id)
+        return at(merchant.segments, moment) if merchant else None
+
     def claims(self) -> Iterator[tuple[bytes, datetime, datetime | None]]:
         """Which sites are some station's, and when: (site, from, to)."""
         return ((site, valid_from, valid_to) for site, claims in self._sites.items() for valid_from, valid_to, _ in claims)
@@ -133,6 +143,11 @@ class Directory:
             timeline = self._standings[key] = _timeline(station, self.divisions, brand) if station else []
         i = bisect_right(timeline, moment, key=lambda s: s.valid_from) - 1
         return timeline[i] if i >= 0 and holds(timeline[i], moment) else None
+
+
+def has_shop(segment: MerchantSegment, platform: str) -> bool:
+    """Whether the applicant had a shop on the platform that a reviewer has seen."""
+    return any(shop.approved and shop.platform == platform for shop in segment.shops)
 
 
 def sites_of(station: Station) -> set[bytes]:

@@ -7,13 +7,13 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from services.registry.domain.history import Recorded
-from shared.contracts.registry import AnyRecord, Division, Operator, Station, record_id
+from shared.contracts.registry import AnyRecord, Division, Merchant, Operator, Station, record_id
 from shared.db import Read, Write
 
 _decode: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
 
-R = TypeVar("R", Division, Operator, Station)
-KINDS: dict[type[AnyRecord], str] = {Division: "division", Operator: "operator", Station: "station"}
+R = TypeVar("R", Division, Operator, Station, Merchant)
+KINDS: dict[type[AnyRecord], str] = {Division: "division", Operator: "operator", Station: "station", Merchant: "merchant"}
 
 
 class Revision(NamedTuple):

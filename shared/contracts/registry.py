@@ -129,7 +129,62 @@ class Station(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     filings: tuple[Filing, ...]
 
 
-AnyRecord = Division | Operator | Station
+class Qualification(StrEnum):
+    """Of an applicant 申报主体 for the uplink subsidy: what the county's first review (工科局初审) says of it."""
+
+    SUBMITTED = "submitted"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+
+
+class MerchantKind(StrEnum):
+    ENTERPRISE = "enterprise"
+    INDIVIDUAL = "individual"  # 个体工商户: its name and licence number are personal data of its owner
+
+
+class SalesStatus(StrEnum):
+    DECLARED = "declared"
+    REVIEWED = "reviewed"
+    REJECTED = "rejected"
+
+
+class Shop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    platform: str  # as a policy lists it, e.g. 淘宝
+    shop: str
+    approved: bool  # seen by a reviewer; one that was added after the approval is not, and counts for nothing until then
+
+
+class MerchantSegment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    valid_from: datetime
+    valid_to: datetime | None
+    name: str
+    kind: MerchantKind
+    registered_on: date  # of the market registration (市场主体登记)
+    division_code: str  # where it is registered
+    licence_no: str | None
+    shops: tuple[Shop, ...]
+    qualification: Qualification
+    reason: str | None  # of the decision
+
+
+class Sales(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A calendar year's online sales as the merchant declared them; only reviewed ones count."""
+
+    year: int
+    sales_fen: int
+    document: str  # what proves them
+    status: SalesStatus
+    reason: str | None  # of the review
+
+
+class Merchant(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="merchant"):
+    merchant_id: str
+    segments: tuple[MerchantSegment, ...]
+    sales: tuple[Sales, ...]  # one a year, by year
+
+
+AnyRecord = Division | Operator | Station | Merchant
 
 
 class RegistryChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -154,3 +209,5 @@ def record_id(record: AnyRecord) -> tuple[str, str]:
             return "operator", record.operator_id
         case Station():
             return "station", record.station_id
+        case Merchant():
+            return "merchant", record.merchant_id

@@ -43,7 +43,22 @@ STATION = registry.Station(
         ),
     ),
 )  # fmt: skip
-CHANGE = registry.RegistryChange(recorded_at=T, actor="system", reason=None, records=(STATION,))
+MERCHANT = registry.Merchant(
+    version=2,
+    merchant_id="mch_9",
+    segments=(
+        registry.MerchantSegment(
+            valid_from=T, valid_to=None, name="垣曲县山里果业有限公司", kind=registry.MerchantKind.ENTERPRISE,
+            registered_on=date(2021, 4, 6), division_code="140827100000", licence_no=None,
+            shops=(registry.Shop(platform="淘宝", shop="山里果业旗舰店", approved=True),),
+            qualification=registry.Qualification.APPROVED, reason=None,
+        ),
+    ),
+    sales=(
+        registry.Sales(year=2023, sales_fen=18_600_000, document="平台对账单 2023", status=registry.SalesStatus.DECLARED, reason=None),
+    ),
+)  # fmt: skip
+CHANGE = registry.RegistryChange(recorded_at=T, actor="system", reason=None, records=(STATION, MERCHANT))
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -58,6 +73,10 @@ def test_what_we_write_fits_the_schema_and_reads_back(topic: str, message: msgsp
     schema = json.loads(SCHEMAS[f"{topic}.schema.json"])
     jsonschema.Draft202012Validator(schema).validate(json.loads(value))
     assert msgspec.json.decode(value, type=type(message)) == message
+
+
+def test_a_merchant_has_its_own_kind_of_record() -> None:
+    assert registry.record_id(MERCHANT) == ("merchant", "mch_9")
 
 
 def test_a_message_of_another_version_is_refused() -> None:

@@ -137,3 +137,32 @@ def test_a_standing_holds_for_its_whole_segment(hour: int) -> None:
     end = found.valid_to or moment + timedelta(days=1)
     for inside in (found.valid_from, moment, end - timedelta(microseconds=1)):
         assert DIRECTORY.standing("stn_1", "zto", inside) == found
+
+
+def merchant(version: int, *segments: tuple[int, int | None, str, tuple[r.Shop, ...]]) -> r.Merchant:
+    """Segments as (from, to, qualification, shops)."""
+    return r.Merchant(
+        version=version,
+        merchant_id="mch_9",
+        segments=tuple(
+            r.MerchantSegment(
+                valid_from=day(start), valid_to=day(end) if end else None, name="垣曲县山里果业有限公司", kind=r.MerchantKind.ENTERPRISE,
+                registered_on=date(2021, 4, 6), division_code="140827100000", licence_no=None, shops=shops,
+                qualification=r.Qualification(qualification), reason=None,
+            )
+            for start, end, qualification, shops in segments
+        ),
+        sales=(),
+    )  # fmt: skip
+
+
+def test_a_merchant_is_what_its_newest_snapshot_says_of_the_moment() -> None:
+    seen, new = (r.Shop(platform=p, shop="山里果业", approved=ok) for p, ok in (("淘宝", True), ("抖音", False)))
+    directory = standing.Directory.of([merchant(1, (5, None, "submitted", ()))])
+    directory.put(merchant(2, (5, 10, "submitted", ()), (10, None, "approved", (seen, new))))
+    assert directory.merchant_at("mch_9", day(4)) is None
+    assert directory.merchant_at("mch_8", day(12)) is None
+    held = directory.merchant_at("mch_9", day(9)), directory.merchant_at("mch_9", day(10))
+    assert [s and s.qualification for s in held] == ["submitted", "approved"]
+    assert held[1] is not None
+    assert [standing.has_shop(held[1], platform) for platform in ("淘宝", "抖音", "拼多多")] == [True, False, False]
