@@ -20,6 +20,12 @@ NAMES = (
     "worker.after_cas",
     "worker.before_commit",
     "worker.after_commit",
+    "close.after_closing",
+    "close.after_plan",
+    "close.after_planned",
+    "close.after_chunk",
+    "close.after_step",
+    "close.before_closed",
 )
 
 

@@ -1,11 +1,13 @@
-"""`python -m services.subsidy.api`: parcels, payouts, totals, holds, policies; what people decide of them."""
+"""`python -m services.subsidy.api`: parcels, payouts, totals, holds, policies; what people decide of them; closing, budgets."""
 
 import contextlib
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
-from services.subsidy.routes import books, holds, parcels
+from services.subsidy.routes import books, budgets, holds, parcels, periods
+from services.subsidy.service.budgets import Budgets
+from services.subsidy.service.closing import Closings
 from services.subsidy.service.holds import Holds
 from services.subsidy.service.known import Books
 from services.subsidy.service.lists import Lists
@@ -35,13 +37,14 @@ def build(settings: Settings) -> FastAPI:
             shared = Books(database)
             app.state.parcels, app.state.lists, app.state.summaries = Parcels(shared), Lists(shared), Summaries(shared)
             app.state.holds = Holds(shared)
+            app.state.closings, app.state.budgets = Closings(shared), Budgets(shared)
             yield
         finally:
             await database.close()
 
     app = create_app(
         service="subsidy", title="Tongcun subsidy", description=DESCRIPTION, lifespan=lifespan,
-        routers=[parcels.router, books.router, holds.router],
+        routers=[parcels.router, books.router, holds.router, periods.router, budgets.router],
         checks={"database": lambda: process.check_schema(database, "subsidy")}, max_body_bytes=MAX_BODY_BYTES,
     )  # fmt: skip
     app.state.verifier = Verifier(settings.jwks, settings.issuer)

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from shared.http import DEFAULT_LIMIT, MAX_CURSOR_BYTES, MAX_LIMIT, AsOf, Instant, Moment
+from services.subsidy.domain.budget import Source
+from shared.http import DEFAULT_LIMIT, MAX_CURSOR_BYTES, MAX_LIMIT, AsOf, Instant, Moment, SafeText
 
 Brand = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,32}$")]
 _PLAIN = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL stores no NUL, and nobody searches for a control character
@@ -15,6 +16,7 @@ Version = Annotated[str, StringConstraints(max_length=80, pattern=_PLAIN)]
 MAX_REVISION = 2**62
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 EventId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+MAX_BUDGET_FEN = 10**13  # a hundred thousand million yuan: beyond, somebody has slipped
 
 
 def _each(pattern: str) -> str:
@@ -302,6 +304,90 @@ class UnmappedSites(Shape):
     items: list[UnmappedSite]
     next_cursor: str | None
     as_of: AsOf
+
+
+class ClosingStep(Shape):
+    step: str = Field(description="`ceiling.<scheme>`, `entity_year`, `budget.<scheme>.<year>`, in this order")
+    state: str = Field(description="planned | done")
+    carried_in_fen: int = Field(description="what the last closed month had left over")
+    excess_fen: int = Field(description="what had to be taken back, carried_in included; negative: what could be given")
+    adjusted_fen: int = Field(description="planned: of the plan; done: of what was posted")
+    lines: int = Field(description="of the plan; one that was reversed meanwhile is left out")
+    carried_out_fen: int = Field(description="what could not be taken back: the next month's")
+
+
+class Period(Shape):
+    period: str
+    status: str = Field(description="open | closing | closed")
+    parcels: int = Field(description="accruals less their reversals")
+    gross_fen: int = Field(description="of the same lines")
+    adjusted_fen: int = Field(description="of caps, vestings and adjustments, and of their reversals")
+    net_fen: int
+    carried_in_fen: int
+    carried_out_fen: int
+    steps: list[ClosingStep]
+    closed_at: Instant | None
+    closed_by: str | None
+
+
+class ClosedPeriod(Period):
+    as_of: AsOf
+
+
+class PeriodList(Shape):
+    items: list[Period]
+    next_cursor: str | None
+    as_of: AsOf
+
+
+class NewBudget(Shape):
+    county_code: Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")]
+    scheme: Literal["downlink", "uplink"]
+    year: int = Field(ge=2000, le=2099, description="of the service dates that it pays for")
+    source: Source
+    amount_fen: int = Field(ge=1, le=MAX_BUDGET_FEN)
+    document: SafeText(200) = Field(description="the one that grants it; once for each source, scheme and year")  # type: ignore[valid-type]
+
+
+class BudgetLine(Shape):
+    source: str
+    amount_fen: int
+    document: str
+    recorded_at: Instant
+    recorded_by: str
+
+
+class BudgetSource(Shape):
+    source: str
+    amount_fen: int
+    committed_fen: int
+    available_fen: int
+
+
+class Budget(Shape):
+    county_code: str
+    scheme: str
+    year: int
+    exhaustion: str | None = Field(description="first_come | pro_rata | hold, as the policy says; null: it says nothing")
+    accrued_fen: int = Field(description="what the programme has promised, open months included")
+    unfunded_fen: int = Field(description="what of it no source covers; a close takes it back as the policy says")
+    sources: list[BudgetSource] = Field(description="in the order in which they are used")
+    lines: list[BudgetLine]
+
+
+class RecordedBudget(Budget):
+    as_of: AsOf
+
+
+class Budgets(Shape):
+    items: list[Budget]
+    next_cursor: str | None
+    as_of: AsOf
+
+
+class BudgetQuery(BaseModel):
+    scheme: Literal["downlink", "uplink"] | None = None
+    year: int | None = Field(None, ge=2000, le=2099)
 
 
 class Document(Shape):

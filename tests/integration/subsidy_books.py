@@ -11,6 +11,7 @@ import msgspec
 
 from services.subsidy.domain.events import Event
 from services.subsidy.domain.fold import Assessment, assess
+from services.subsidy.domain.policy import Policy
 from services.subsidy.domain.said import NOTHING
 from services.subsidy.repository import batch as batch_sql
 from services.subsidy.repository import standing
@@ -341,12 +342,12 @@ update consumed set next_position = 0, chain = null, kafka_offset = 0, asks = 0,
 
 
 @contextlib.asynccontextmanager
-async def emptied(dsns: tuple[str, str]) -> AsyncIterator[Books]:
-    """Empty books with the shipped policies and the small county, as the app role. `dsns`: (owner, app) of an installed database."""
+async def emptied(dsns: tuple[str, str], policies: Sequence[tuple[Policy, str]] | None = None) -> AsyncIterator[Books]:
+    """Empty books with policies (the shipped ones) and the small county, as the app role. `dsns`: (owner, app) of an installed database."""
     owner = await Database(dsns[0], max_size=2).open()
     try:
         await owner.pool.execute(RESET)
-        await activate(owner, read_policies(POLICIES))
+        await activate(owner, policies or read_policies(POLICIES))
     finally:
         await owner.close()
     database = await Database(dsns[1], max_size=10).open()

@@ -35,6 +35,14 @@ class Mode(StrEnum):
     REPORT = "report"  # not true changes nothing and is shown
 
 
+class Exhaustion(StrEnum):
+    """What happens at a close when a scheme's budget of the year is not enough."""
+
+    FIRST_COME = "first_come"  # by service date, then parcel; who comes too late gets nothing
+    PRO_RATA = "pro_rata"  # everybody in the month gives a share
+    HOLD = "hold"  # as first_come, but what is missing waits for money
+
+
 class Result(StrEnum):
     PASS = "pass"  # noqa: S105 - the result of a clause, no password
     FAIL = "fail"
@@ -116,6 +124,7 @@ class Policy:
     tiers: tuple[Tier, ...]
     tables: Mapping[str, Mapping[str, str]]
     ceilings: tuple[Ceiling, ...]
+    exhaustion: Mapping[str, Exhaustion] = field(default_factory=dict)  # by scheme; where it says nothing, nothing happens
 
     def covers(self, moment: datetime) -> bool:
         return self.valid_from <= moment < self.valid_to

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from .conditions import compile_condition
 from .facts import TIER_FACTS, FactValue
-from .policy import Basis, Ceiling, Citation, Clause, Document, Mode, Policy, PolicyError, Tier
+from .policy import Basis, Ceiling, Citation, Clause, Document, Exhaustion, Mode, Policy, PolicyError, Tier
 from .said import RESERVED
 
 MAX_BYTES = 1_000_000
@@ -94,6 +94,7 @@ class _File(_Strict):
     tiers: Annotated[list[_Tier], Meta(min_length=1, max_length=MAX_ENTRIES)]
     ceilings: Annotated[list[_Ceiling], Meta(max_length=MAX_ENTRIES)]
     tables: _Tables
+    exhaustion: dict[_Scheme, Exhaustion] = {}
 
 
 _Path = tuple[str | int, ...]
@@ -147,6 +148,7 @@ class _Loader:
             ceilings=tuple(
                 Ceiling(c.scheme, c.limit_fen_per_parcel, self._citation(c, ("ceilings", i))) for i, c in enumerate(file.ceilings)
             ),
+            exhaustion=MappingProxyType(dict(file.exhaustion.items())),
         )
 
     def _clause(self, i: int, clause: _Clause) -> Clause:

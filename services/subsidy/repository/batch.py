@@ -16,6 +16,11 @@ select pg_advisory_xact_lock_shared($1), set_config('enable_hashjoin', 'off', tr
     set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)
 """
 GATE_EXCLUSIVE = "select pg_advisory_xact_lock($1)"
+# The same for a chunk of a close, which has its gate already.
+BY_KEY = """
+select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('enable_seqscan', 'off', true),
+    set_config('jit', 'off', true)
+"""
 
 # The clock of the transaction, and whether the directory, the policies or the periods have moved (all of them count in this version).
 STATE = "select transaction_timestamp() as at, version, next_position from consumed where topic = $1 and partition = 0"
