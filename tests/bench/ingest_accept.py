@@ -30,7 +30,7 @@ from tests.ingest_support import configured, served
 
 BATCH_EVENTS = 100
 DUPLICATES = 0.2
-SENDERS = 32  # connections that push at the same time
+SENDERS = 96  # connections that push at the same time: enough that no commit waits for senders
 PROCESSES = 2  # of the API
 ROUNDS = 9  # of floor and figure
 FEED = "bench"
