@@ -128,6 +128,7 @@ class Payout(Shape):
     kind: str
     amount_fen: int
     reverses: str | None
+    adjusts: str | None = Field(description="the accrual that a cap, vesting or adjustment (or the reversal of one) belongs to")
     stage: str
     beneficiary_id: str
     station_id: str

@@ -13,7 +13,8 @@ pytest_plugins = ("tests.integration.subsidy_fixtures",)
 
 # The example, as api.md prints it.
 PAYOUT = json.loads("""{"payout_id": "pay_b2", "revision": 18230, "registry_revision": 412, "parcel_id": "pcl_b1", "brand": "zto",
-    "waybill_no": "73100196611386", "scheme": "downlink", "kind": "accrual", "amount_fen": 48, "reverses": null, "stage": "accrued",
+    "waybill_no": "73100196611386", "scheme": "downlink", "kind": "accrual", "amount_fen": 48, "reverses": null, "adjusts": null,
+    "stage": "accrued",
     "beneficiary_id": "opr_1", "station_id": "stn_42", "service_date": "2023-07-14", "posted_at": "2023-07-14T09:12:05+08:00",
     "period": "2023-07", "policy_version": "yuanqu-2023.1", "rates_status": "sample", "reason_codes": ["rate.village.filed"]}""")
 

@@ -101,7 +101,8 @@ async def test_a_budget_is_recorded_once_and_shown(books: Books, client: httpx.A
     "wrong",
     [
         {"amount_fen": 0}, {"amount_fen": -5}, {"amount_fen": 10**14}, {"amount_fen": 1.5}, {"source": "bank"},
-        {"scheme": "sideways"}, {"year": 1999}, {"document": ""}, {"document": "a\u202eb"}, {"county_code": "110101000000"}, {"county_code": "x"},
+        {"scheme": "sideways"}, {"year": 1999}, {"document": ""}, {"document": "a\u202eb"},
+        {"county_code": "110101000000"}, {"county_code": "x"},
         {"note": "hello"},
     ],
 )  # fmt: skip

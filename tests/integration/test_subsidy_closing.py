@@ -301,7 +301,7 @@ async def test_a_budget_is_used_in_the_order_of_its_sources_and_adds_up(books: B
 
 @pytest.mark.parametrize("rule", ["first_come", "pro_rata", "hold"])
 async def test_gross_is_the_same_whatever_comes_between_the_closes(subsidy_dsns: Any, rule: str) -> None:
-    """Scans, a correction of the registry and closes in any order: the same gross. Ceilings and budgets hold month by month and together."""
+    """Scans, a correction of the registry and closes in any order: the same gross. Ceilings and budgets hold at each close."""
     found = []
     for seed in range(3):
         async with emptied(subsidy_dsns, [policy(rule)]) as books:

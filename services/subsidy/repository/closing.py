@@ -86,12 +86,12 @@ group by 1, 2 having sum(o.amount_fen) < 0 order by min(o.period), 3, 1
 PLAN_COLUMNS = ("period", "parcel_key", "seq", "scheme", "kind", "amount_fen", "reason_code")
 FORGET_PLAN = "delete from closing_plan where period = $1"
 PLANNED = "select count(*) as lines, coalesce(sum(amount_fen), 0)::bigint as fen from closing_plan where period = $1"
-# The next lines of the plan, in key order; they are gone with the transaction that posts them.
-TAKE_PLANNED = """
-delete from closing_plan p using (select parcel_key, seq from closing_plan where period = $1 order by parcel_key, seq limit $2) n
-where p.period = $1 and p.parcel_key = n.parcel_key and p.seq = n.seq
-returning p.parcel_key, p.seq, p.kind, p.amount_fen, p.reason_code
+# The next lines of the plan, in key order, and all up to the last of them: they are gone with the transaction that posts them. No join:
+# nobody has analysed a table that was filled a moment ago.
+NEXT_PLANNED = """
+select parcel_key, seq, kind, amount_fen, reason_code from closing_plan where period = $1 order by parcel_key, seq limit $2
 """
+FORGET_UP_TO = "delete from closing_plan where period = $1 and (parcel_key, seq) <= ($2, $3)"
 
 
 async def totals(read: Read, up_to: str) -> list[Total]:
@@ -109,6 +109,13 @@ async def steps(read: Read, periods: Sequence[str]) -> dict[str, list[dict[str, 
     for row in await read.fetch(STEPS, list(periods)):
         found[row["period"]].append({name: value for name, value in row.items() if name != "period"})
     return found
+
+
+async def take_planned(tx: Write, period: str, limit: int) -> list[asyncpg.Record]:
+    rows = await tx.fetch(NEXT_PLANNED, period, limit)
+    if rows:
+        await tx.execute(FORGET_UP_TO, period, rows[-1]["parcel_key"], rows[-1]["seq"])
+    return rows
 
 
 async def plan(tx: Write, rows: Iterable[Sequence[object]]) -> None:

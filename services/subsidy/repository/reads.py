@@ -66,8 +66,9 @@ def tenants(first: int, *, brand: str, beneficiary: str, township: str) -> str:
 
 _OF_PAYOUT = tenants(16, brand="p.brand", beneficiary="p.beneficiary_id", township="p.township_code")
 _PAYOUTS = """
-select p.parcel_key, p.seq, p.brand, c.waybill_no, p.scheme, p.kind, p.amount_fen, p.reverses, p.stage, p.beneficiary_id, p.station_id,
-       p.service_date, p.posted_at, p.period, p.policy_version, p.reason_codes, b.revision, b.registry_revision
+select p.parcel_key, p.seq, p.brand, c.waybill_no, p.scheme, p.kind, p.amount_fen, p.reverses, p.adjusts, p.stage,
+       p.beneficiary_id, p.station_id, p.service_date, p.posted_at, p.period, p.policy_version, p.reason_codes,
+       b.revision, b.registry_revision
 from batch b join payout p using (partition, batch_no) join parcel c using (parcel_key)
 where b.revision <= $1 and b.revision > $2
   and (b.revision, p.parcel_key, p.seq) > ($3, $4, $5)

@@ -107,7 +107,7 @@ class Closings:
         async with admin_batch(self._database) as batch:
             tx = batch.tx
             await tx.execute(batch_sql.BY_KEY)
-            planned = await tx.fetch(sql.TAKE_PLANNED, month.period, CHUNK)
+            planned = await sql.take_planned(tx, month.period, CHUNK)
             if not planned:
                 return False
             entries = Entries(ADMIN, batch.batch_no, month.county_code, await tx.fetchval(sql.CLOCK), None)

@@ -112,6 +112,7 @@ def _payout(row: asyncpg.Record, tenant: Tenant, policies: Policies) -> dict[str
         "kind": row["kind"],
         "amount_fen": row["amount_fen"],
         "reverses": None if row["reverses"] is None else payout_id(key, row["reverses"]),
+        "adjusts": None if row["adjusts"] is None else payout_id(key, row["adjusts"]),
         "stage": row["stage"],
         "beneficiary_id": row["beneficiary_id"],
         "station_id": row["station_id"],
