@@ -6,9 +6,10 @@ import httpx
 import pytest
 
 from services.subsidy import schemas
-from tests.contract.subsidy_api import get, problem
-from tests.integration.subsidy_books import COUNTY, Books, bearer, filing, scan, station
+from tests.contract.subsidy_api import JULY, get, problem
+from tests.integration.subsidy_books import COUNTY, Books, bearer, emptied, filing, scan, station
 from tests.integration.subsidy_books import at as on
+from tests.integration.test_subsidy_closing import filed, filed_station, policy
 
 pytest_plugins = ("tests.integration.subsidy_fixtures",)
 BUDGET = {
@@ -117,3 +118,27 @@ async def test_a_budget_line_that_is_wrong_changes_nothing(
 
 async def test_a_query_that_is_no_year_is_refused(books: Books, client: httpx.AsyncClient) -> None:
     await problem(client, "/v1/budgets", 422, year="soon")
+
+
+async def test_a_capped_parcel_says_what_was_taken_why_and_what_is_left(
+    subsidy_dsns: Any, keys: tuple[str, str], client: httpx.AsyncClient, finance: dict[str, str]
+) -> None:
+    """In the parcel, in its lines and in the explanation; and before the close, by `known_at`, what it was then."""
+    async with emptied(subsidy_dsns, [policy()]) as capped:
+        await capped.change(filed_station())
+        await capped.send(filed("W1"), filed("W2"))
+        before = (await get(client, "/v1/parcels/zto/W1", schemas.Parcel))["as_of"]["known_at"]
+        assert (await close(client, finance)).status_code == 200
+        parcel = await get(client, "/v1/parcels/zto/W1", schemas.Parcel)
+        assert (parcel["net_fen"], parcel["outcome"], len(parcel["payout_ids"])) == (40, "payable", 2)
+        explained = await get(client, "/v1/parcels/zto/W1/explain", schemas.Explanation)
+        assert explained["net_fen"] == sum(line["amount_fen"] for line in explained["arithmetic"]) == 40
+        assert explained["arithmetic"][1] == {"kind": "cap", "rate_id": None, "reason_code": "ceiling.average", "amount_fen": -4}
+        assert "当月平均每件超过政策上限" in explained["text"]["zh"]
+        assert "above the policy's ceiling" in explained["text"]["en"]
+        (cap,) = (await get(client, "/v1/payouts", schemas.Payouts, kind="cap", limit=1))["items"]
+        assert (cap["amount_fen"], cap["reverses"], cap["period"]) == (-4, None, "2023-07")
+        assert cap["adjusts"].startswith("pay_")
+        assert (await get(client, "/v1/parcels/zto/W1", schemas.Parcel, known_at=before))["net_fen"] == 44
+        (ceiling,) = [c for c in (await get(client, "/v1/summary", schemas.Summary, **JULY))["ceilings"] if c["limit_fen_per_parcel"] == 40]
+        assert ceiling["headroom_fen"] == 0
