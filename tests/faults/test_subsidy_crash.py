@@ -34,10 +34,10 @@ BOUNDARIES = ("worker.after_cas:3", "worker.before_commit:1", "worker.before_com
 
 
 class Writer:
-    """Both logs in one database, their relays, and the address that the worker reports to."""
+    """Both logs, each in a database of its own, their relays, and the address that the worker reports to."""
 
-    def __init__(self, database: Database, kafka: Broker) -> None:
-        self.database, self.kafka = database, kafka
+    def __init__(self, scans: Database, registry: Database, kafka: Broker) -> None:
+        self.scans, self.registry, self.kafka = scans, registry, kafka
         self.port = free_port()
 
     async def tell(self, *events: ScanEvent) -> None:
@@ -45,24 +45,26 @@ class Writer:
         for event in events:
             key = parcel_key(event.brand, event.waybill_no)
             entries.append(Entry(partition_of(key, PARTITIONS), key, msgspec.json.encode(event)))
-        async with self.database.write() as tx:
-            await append(self.database, tx, SCANS_TOPIC, entries)
+        async with self.scans.write() as tx:
+            await append(self.scans, tx, SCANS_TOPIC, entries)
 
     async def change(self, *records: AnyRecord) -> None:
         value = msgspec.json.encode(RegistryChange(recorded_at=OPENED, actor="test", reason=None, records=records))
-        async with self.database.write() as tx:
-            await append(self.database, tx, REGISTRY_TOPIC, [Entry(0, b"k", value)])
+        async with self.registry.write() as tx:
+            await append(self.registry, tx, REGISTRY_TOPIC, [Entry(0, b"k", value)])
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         async def reported(request: Request) -> Response:
-            topic = SCANS_TOPIC if request.path_params["service"] == "ingest" else REGISTRY_TOPIC
-            report = await heard(self.database, request.path_params["name"], topic, positions_from_json(await request.body()))
+            ingest = request.path_params["service"] == "ingest"
+            database, topic = (self.scans, SCANS_TOPIC) if ingest else (self.registry, REGISTRY_TOPIC)
+            report = await heard(database, request.path_params["name"], topic, positions_from_json(await request.body()))
             return Response(report_to_json(report), media_type="application/json")
 
         routes = [Route("/{service}/v1/log/consumers/{name}", reported, methods=["PUT"])]
         server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), port=self.port, log_config=None, lifespan="off"))
-        relays = [Relay(self.database, self.kafka.bootstrap, topic).run for topic in (SCANS_TOPIC, REGISTRY_TOPIC)]
+        logs = (self.scans, SCANS_TOPIC), (self.registry, REGISTRY_TOPIC)
+        relays = [Relay(database, self.kafka.bootstrap, topic).run for database, topic in logs]
         async with running(*relays):
             serving = asyncio.create_task(server.serve())
             try:
@@ -100,31 +102,34 @@ class Worker:
 
 
 @pytest.fixture(scope="module")
-async def logs(make_database: MakeDatabase) -> Any:
-    dsns = await make_database("ingest")
-    await as_owner(dsns.owner, *ddl(writer_tables), grants("ingest_app", WRITER_MUTABLE))
-    return dsns
+async def logs(make_database: MakeDatabase) -> list[Any]:
+    """Of the scans, of the registry."""
+    made = [await make_database(service) for service in ("ingest", "registry")]
+    for service, dsns in zip(("ingest", "registry"), made, strict=True):
+        await as_owner(dsns.owner, *ddl(writer_tables), grants(f"{service}_app", WRITER_MUTABLE))
+    return made
 
 
 @pytest.fixture
-async def writer(logs: Any, subsidy_dsns: Any) -> AsyncIterator[Writer]:
+async def writer(logs: list[Any], subsidy_dsns: Any) -> AsyncIterator[Writer]:
     """Empty logs, a broker of their own, and empty books; the policies are active."""
-    await as_owner(logs.owner, "truncate log, log_head, log_relay, log_consumer")
+    for dsns in logs:
+        await as_owner(dsns.owner, "truncate log, log_head, log_relay, log_consumer")
     keep = RESET.replace("reassessment, policy,", "reassessment,").replace(
         "version = 0;", "version = case when topic = 'tongcun.registry.v1' then 1 else 0 end;"
     )
     await as_owner(subsidy_dsns.owner, keep, "insert into batch values (-1, 1, 0, null, 1, now()); update books_head set revision = 1")
-    database = await Database(logs.app, max_size=16).open()
-    try:
-        async with database.write() as tx:
-            await create_partitions(tx, SCANS_TOPIC, PARTITIONS)
-            await create_partitions(tx, REGISTRY_TOPIC, 1)
+    async with contextlib.AsyncExitStack() as opened:
+        scans, registry = [await Database(dsns.app, max_size=16).open() for dsns in logs]
+        opened.push_async_callback(scans.close)
+        opened.push_async_callback(registry.close)
+        for database, topic, partitions in (scans, SCANS_TOPIC, PARTITIONS), (registry, REGISTRY_TOPIC, 1):
+            async with database.write() as tx:
+                await create_partitions(tx, topic, partitions)
         with broker() as kafka:
-            made = Writer(database, kafka)
+            made = Writer(scans, registry, kafka)
             async with made.serving():
                 yield made
-    finally:
-        await database.close()
 
 
 @pytest.fixture
@@ -134,6 +139,7 @@ async def read_books(subsidy_dsns: Any) -> AsyncIterator[Books]:
     await database.close()
 
 
+HEADS = "select topic, partition, next_position from log_head"
 UNDONE = "select (select count(*) from reassessment where done_batch_no is null) as tasks, (select count(*) from watermark) as watermarks"
 
 
@@ -141,10 +147,11 @@ async def drained(writer: Writer, books: Books, within_s: float = 60) -> None:
     """Every position of both logs is on the books, and nothing is left to assess again."""
     async with asyncio.timeout(within_s):
         while True:
-            heads = await writer.database.pool.fetch("select topic, partition, next_position from log_head order by 1, 2")
+            told = [await log.pool.fetch(HEADS) for log in (writer.scans, writer.registry)]
+            heads = sorted(tuple(head) for log in told for head in log)
             places = await books.database.pool.fetch("select topic, partition, next_position from consumed order by 1, 2")
             left = await books.rows(UNDONE)
-            if [tuple(h) for h in heads] == [tuple(p) for p in places] and left == [{"tasks": 0, "watermarks": 2}]:
+            if heads == sorted(tuple(p) for p in places) and left == [{"tasks": 0, "watermarks": 2}]:
                 return
             await asyncio.sleep(0.1)
 
