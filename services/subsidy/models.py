@@ -132,6 +132,8 @@ Table(
     _text("station_id", nullable=True),
     _text("township_code", nullable=True),
     Column("service_date", Date),
+    _text("reason_code", nullable=True),  # the first
+    _text("policy_version", nullable=True),  # that has decided
     _text("hold_reason", nullable=True),
     _batch("hold_batch_no", nullable=True),  # of the open hold
     Column("hold_subject", LargeBinary),  # what it is about; another subject is another hold
@@ -270,12 +272,18 @@ Table(
     _text("brand"),
     _text("direction"),
     _text("outcome"),
+    _text("beneficiary_id"),
+    _text("reason_code"),
+    _text("policy_version"),
     Column("parcels", BigInteger, nullable=False),
     Column("accrued_fen", BigInteger, nullable=False),
     Column("held_fen", BigInteger, nullable=False),
     Column("posted_parcels", BigInteger, nullable=False),
     Column("posted_fen", BigInteger, nullable=False),
-    PrimaryKeyConstraint("partition", "service_date", "posted_date", "station_id", "township_code", "brand", "direction", "outcome"),
+    PrimaryKeyConstraint(
+        *("partition", "service_date", "posted_date", "station_id", "township_code", "brand", "direction", "outcome"),
+        *("beneficiary_id", "reason_code", "policy_version"),
+    ),
     postgresql_with={"fillfactor": "70"},
 )
 

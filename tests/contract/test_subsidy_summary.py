@@ -50,6 +50,43 @@ async def test_the_posted_basis_counts_where_the_money_is(books: Books, client: 
     assert [item["accrued_fen"] for item in body["items"]] == [36]
 
 
+async def test_totals_by_reason_say_what_each_means(books: Books, client: httpx.AsyncClient) -> None:
+    await books.send(scan("W1"), scan("W2"), scan("W3", site="陌生地方"), scan("W4"), scan("W4", "returned", at(15), None))
+    body = await get(client, "/v1/summary", schemas.Summary, group_by="reason", **JULY)
+    assert {item["key"]["reason_code"]: (item["parcels"], item["accrued_fen"]) for item in body["items"]} == {
+        "rate.village.unfiled.near": (2, 72),
+        "site.unmapped": (1, 0),
+        "parcel.returned": (1, 0),
+    }
+    labels = {item["key"]["reason_code"]: item["label"] for item in body["items"]}
+    assert labels["parcel.returned"] == {"zh": "快件已退回寄件方", "en": "The parcel was returned to its sender"}
+    assert labels["site.unmapped"]["zh"] == "扫描中的站点名称或编码还没有对应到登记站点"
+
+
+async def test_totals_by_beneficiary_and_policy(books: Books, client: httpx.AsyncClient) -> None:
+    await books.send(scan("W1"), scan("W2", site="陌生地方"))
+    body = await get(client, "/v1/summary", schemas.Summary, group_by="beneficiary,policy_version", **JULY)
+    paid, waiting = body["items"]
+    assert paid["key"] == {"beneficiary_id": "opr_1", "policy_version": "yuanqu-2023.1"}
+    assert paid["label"] == {"zh": "垣曲快递", "en": "垣曲快递"}
+    assert waiting["key"] == {"beneficiary_id": None, "policy_version": None}
+    assert waiting["label"] == {"zh": "无补贴对象", "en": "No beneficiary"}
+
+
+async def test_a_reason_that_changes_moves_the_parcel_although_its_outcome_stays(books: Books, client: httpx.AsyncClient) -> None:
+    await books.send(scan("W1", site="陌生地方"))
+    await books.send(scan("W1", "returned", at(15), None))
+    await books.send(scan("W2", "signed", at(14), None))
+    body = await get(client, "/v1/summary", schemas.Summary, group_by="reason,outcome", **JULY)
+    assert {(item["key"]["reason_code"], item["key"]["outcome"], item["parcels"]) for item in body["items"]} == {
+        ("parcel.returned", "refused", 1),
+        ("evidence.no_station", "pending", 1),
+    }
+    await books.send(scan("W2", "station_pickup", at(15), "陌生地方"))
+    body = await get(client, "/v1/summary", schemas.Summary, group_by="reason,outcome", **JULY)
+    assert ("site.unmapped", "pending", 1) in {(i["key"]["reason_code"], i["key"]["outcome"], i["parcels"]) for i in body["items"]}
+
+
 async def test_pages_of_a_summary_keep_their_revision(books: Books, client: httpx.AsyncClient) -> None:
     await books.send(*(scan(f"W{d}", scanned_at=at(d)) for d in range(1, 8)))
     seen, cursor = [], None
@@ -68,7 +105,9 @@ async def test_known_at_gives_again_what_was_answered_then(books: Books, client:
     posted = {"from": "2024-01-01", "to": "2030-01-01", "date_basis": "posted", "group_by": "station,brand"}
     asked: list[tuple[str, type[BaseModel], dict[str, str]]] = [
         ("/v1/summary", schemas.Summary, JULY | {"group_by": "day,station,outcome"}),
+        ("/v1/summary", schemas.Summary, JULY | {"group_by": "reason,beneficiary,policy_version"}),
         ("/v1/summary", schemas.Summary, posted),
+        ("/v1/summary", schemas.Summary, posted | {"group_by": "reason,beneficiary,policy_version"}),
         ("/v1/parcels/zto/W1", schemas.Parcel, {}),
         ("/v1/parcels/zto/W1/explain", schemas.Explanation, {}),
         ("/v1/parcels/zto/W1/evidence", schemas.Evidence, {}),

@@ -50,6 +50,11 @@ class Assessment(NamedTuple):
         return self.decision.facts if self.decision else None
 
     @property
+    def reason_code(self) -> str | None:
+        """The first of them, by which totals are told apart."""
+        return self.reason_codes[0] if self.reason_codes else None
+
+    @property
     def policy_version(self) -> str | None:
         return self.decision.policy_version if self.decision else None
 

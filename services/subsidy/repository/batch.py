@@ -39,7 +39,8 @@ TAKE_STAGED = "insert into evidence select * from evidence_staged on conflict do
 # Parcels that have a row: they had a closing action before.
 PARCELS = """
 select p.parcel_key, p.brand, p.waybill_no, p.direction, p.outcome, p.net_fen, p.held_fen, p.beneficiary_id, p.station_id,
-       p.township_code, p.service_date, p.hold_reason, p.hold_batch_no, p.hold_subject, p.payouts, p.live_seq,
+       p.township_code, p.service_date, p.reason_code, p.policy_version, p.hold_reason, p.hold_batch_no,
+       p.hold_subject, p.payouts, p.live_seq,
        p.adjusted_fen
 from unnest($1::bytea[]) k(parcel_key) join parcel p using (parcel_key)
 """
@@ -89,19 +90,20 @@ PAYOUT_COLUMNS = (
 POSTING_COLUMNS = ("parcel_key", "seq", "stage", "partition", "batch_no", "debit", "credit", "amount_fen", "period")
 PARCEL_COLUMNS = (
     "parcel_key", "partition", "brand", "waybill_no", "direction", "outcome", "net_fen", "held_fen", "beneficiary_id", "station_id",
-    "township_code", "service_date", "hold_reason", "hold_batch_no", "hold_subject", "payouts", "live_seq",
+    "township_code", "service_date", "reason_code", "policy_version", "hold_reason", "hold_batch_no", "hold_subject", "payouts", "live_seq",
     "adjusted_fen",
 )  # fmt: skip
 # Only parcels whose result has changed. Columns as in PARCEL_COLUMNS, without those that never change.
 UPDATE_PARCELS = """
 update parcel p set direction = n.direction, outcome = n.outcome, net_fen = n.net_fen, held_fen = n.held_fen,
     beneficiary_id = n.beneficiary_id, station_id = n.station_id, township_code = n.township_code, service_date = n.service_date,
+    reason_code = n.reason_code, policy_version = n.policy_version,
     hold_reason = n.hold_reason, hold_batch_no = n.hold_batch_no, hold_subject = n.hold_subject, payouts = n.payouts, live_seq = n.live_seq,
     adjusted_fen = n.adjusted_fen
 from unnest($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::date[], $10::text[],
-    $11::bigint[], $12::bytea[], $13::int[], $14::int[], $15::bigint[])
-    n(parcel_key, direction, outcome, net_fen, held_fen, beneficiary_id, station_id, township_code, service_date, hold_reason,
-      hold_batch_no, hold_subject, payouts, live_seq, adjusted_fen)
+    $11::text[], $12::text[], $13::bigint[], $14::bytea[], $15::int[], $16::int[], $17::bigint[])
+    n(parcel_key, direction, outcome, net_fen, held_fen, beneficiary_id, station_id, township_code, service_date, reason_code,
+      policy_version, hold_reason, hold_batch_no, hold_subject, payouts, live_seq, adjusted_fen)
 where p.parcel_key = n.parcel_key
 """
 # A line was posted against the one that stands.
@@ -121,10 +123,11 @@ where l.parcel_key = n.parcel_key and l.scheme = n.scheme and l.seq = n.old_seq
 """
 ADD_TO_ROLLUP = """
 insert into rollup as r (partition, posted_date, station_id, township_code, service_date, brand, direction, outcome,
-    parcels, accrued_fen, held_fen, posted_parcels, posted_fen)
+    beneficiary_id, reason_code, policy_version, parcels, accrued_fen, held_fen, posted_parcels, posted_fen)
 select $1, $2, d.* from unnest($3::text[], $4::text[], $5::date[], $6::text[], $7::text[], $8::text[],
-    $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[]) d
-on conflict (partition, service_date, posted_date, station_id, township_code, brand, direction, outcome) do update set
+    $9::text[], $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[]) d
+on conflict (partition, service_date, posted_date, station_id, township_code, brand, direction, outcome, beneficiary_id, reason_code,
+    policy_version) do update set
     parcels = r.parcels + excluded.parcels, accrued_fen = r.accrued_fen + excluded.accrued_fen, held_fen = r.held_fen + excluded.held_fen,
     posted_parcels = r.posted_parcels + excluded.posted_parcels, posted_fen = r.posted_fen + excluded.posted_fen
 """

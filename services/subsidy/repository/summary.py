@@ -1,22 +1,24 @@
-"""Totals. One outer statement over cells (day, place, brand, direction, outcome), which come from the rollups for now and from history
-for a past revision: two sources of the same cells, proven equal by the tests."""
+"""Totals. One outer statement over cells (day, place, brand, direction, outcome, beneficiary, reason, policy), which come from the
+rollups for now and from history for a past revision: two sources of the same cells, proven equal by the tests."""
 
-# Each gives: day, service_date, station_id, township_code, brand, direction, outcome, beneficiary_id, parcels, accrued_fen, held_fen
-# of $1 <= day < $2. Rollups know no beneficiary.
+# Each gives: day, service_date, station_id, township_code, brand, direction, outcome, beneficiary_id, reason_code, policy_version,
+# parcels, accrued_fen, held_fen of $1 <= day < $2.
 _ROLLUP_SERVICE = """
 select service_date as day, service_date, nullif(station_id, '') as station_id, nullif(township_code, '') as township_code, brand,
-       direction, outcome, null::text as beneficiary_id, parcels, accrued_fen, held_fen
+       direction, outcome, nullif(beneficiary_id, '') as beneficiary_id, nullif(reason_code, '') as reason_code,
+       nullif(policy_version, '') as policy_version, parcels, accrued_fen, held_fen
 from rollup where service_date >= $1 and service_date < $2 and $3::bigint is not null
 """
 _ROLLUP_POSTED = """
 select posted_date as day, service_date, nullif(station_id, '') as station_id, nullif(township_code, '') as township_code, brand,
-       direction, outcome, null::text as beneficiary_id, posted_parcels as parcels, posted_fen as accrued_fen, 0::bigint as held_fen
+       direction, outcome, nullif(beneficiary_id, '') as beneficiary_id, nullif(reason_code, '') as reason_code,
+       nullif(policy_version, '') as policy_version, posted_parcels as parcels, posted_fen as accrued_fen, 0::bigint as held_fen
 from rollup where posted_date >= $1 and posted_date < $2 and $3::bigint is not null
 """
 # The latest assessment up to the revision of each parcel that was ever assessed into the range.
 _HISTORY_SERVICE = """
 select a.service_date as day, a.service_date, a.station_id, a.township_code, c.brand, a.direction, a.outcome, a.beneficiary_id,
-       1::bigint as parcels, a.net_fen + adjusted.fen as accrued_fen, a.held_fen
+       a.reason_codes[1] as reason_code, a.policy_version, 1::bigint as parcels, a.net_fen + adjusted.fen as accrued_fen, a.held_fen
 from (
     select distinct on (a.parcel_key) a.*
     from (select distinct parcel_key from assessment where service_date >= $1 and service_date < $2) k
@@ -32,7 +34,7 @@ where a.outcome is not null and a.service_date >= $1 and a.service_date < $2
 # A batch is recorded after it has posted, so batches from before the range hold no line of it.
 _HISTORY_POSTED = """
 select p.posted_date as day, p.service_date, p.station_id, p.township_code, p.brand, p.scheme as direction, 'payable' as outcome,
-       p.beneficiary_id,
+       p.beneficiary_id, p.reason_codes[1] as reason_code, p.policy_version,
        (p.adjusts is null)::int * sign(p.amount_fen)::bigint as parcels, p.amount_fen as accrued_fen, 0::bigint as held_fen
 from batch b join payout p using (partition, batch_no)
 where b.revision <= $3 and b.recorded_at >= $1::date::timestamp at time zone 'Asia/Shanghai' and p.posted_date >= $1 and p.posted_date < $2
@@ -52,6 +54,9 @@ GROUPS = {
     "brand": ("brand", "brand"),
     "direction": ("direction", "direction"),
     "outcome": ("outcome", "outcome"),
+    "reason": ("reason_code", "reason_code"),
+    "beneficiary": ("beneficiary_id", "beneficiary_id"),
+    "policy_version": ("policy_version", "policy_version"),
 }
 FIGURES = ("parcels", "payable", "pending", "held", "refused", "accrued_fen", "held_fen")
 _SUMS = """

@@ -14,7 +14,7 @@ from services.subsidy.service.context import posting_period
 from shared.calendar import shanghai_day
 
 SCHEME = "downlink"  # the only scheme that pays in this version
-NOBODY = ""  # in a rollup's key, where the parcel has no station or township
+NONE = ""  # in a rollup's key, where a parcel has no station, township, beneficiary, reason or policy
 
 
 class Parcel(NamedTuple):
@@ -31,6 +31,8 @@ class Parcel(NamedTuple):
     station_id: str | None
     township_code: str | None
     service_date: date | None
+    reason_code: str | None
+    policy_version: str | None
     hold_reason: str | None
     hold_batch_no: int | None
     hold_subject: bytes | None
@@ -113,7 +115,7 @@ class Entries:
         hold = self._hold(key, old, new)
         state = (
             new.direction, new.outcome, new.net_fen, new.held_fen, new.beneficiary_id, new.station_id, new.township_code, new.service_date,
-            *hold, payouts, live_seq, adjusted_fen,
+            new.reason_code, new.policy_version, *hold, payouts, live_seq, adjusted_fen,
         )  # fmt: skip
         if old is None:
             self.new_parcels.append((key, self.partition, brand, waybill_no, *state))
@@ -123,20 +125,30 @@ class Entries:
     def _count(self, old: Parcel | None, brand: str, new: Assessment, adjusted_fen: int) -> None:
         """The parcel leaves the cell of its old state and enters that of the new one, both on today's posted day."""
         if old is not None and old.outcome is not None:
-            cell = self._cell(old.station_id, old.township_code, old.service_date, brand, old.direction, old.outcome)
+            cell = self._state_cell(brand, old)
             cell[0] -= 1
             cell[1] -= old.net_fen + old.adjusted_fen
             cell[2] -= old.held_fen
         if new.outcome is not None:
-            cell = self._cell(new.station_id, new.township_code, new.service_date, brand, new.direction, new.outcome)
+            cell = self._state_cell(brand, new)
             cell[0] += 1
             cell[1] += new.net_fen + adjusted_fen
             cell[2] += new.held_fen
 
+    def _state_cell(self, brand: str, of: Parcel | Assessment) -> list[int]:
+        return self._cell(
+            of.station_id, of.township_code, of.service_date, brand, of.direction, of.outcome, of.beneficiary_id, of.reason_code,
+            of.policy_version,
+        )  # fmt: skip
+
     def _cell(
-        self, station_id: str | None, township_code: str | None, day: date | None, brand: str, direction: str, outcome: str
-    ) -> list[int]:
-        key = (station_id or NOBODY, township_code or NOBODY, day, brand, direction, str(outcome))
+        self, station_id: str | None, township_code: str | None, day: date | None, brand: str, direction: str, outcome: str | None,
+        beneficiary_id: str | None, reason_code: str | None, policy_version: str | None,
+    ) -> list[int]:  # fmt: skip
+        key = (
+            station_id or NONE, township_code or NONE, day, brand, direction, str(outcome), beneficiary_id or NONE, reason_code or NONE,
+            policy_version or NONE,
+        )  # fmt: skip
         if (cell := self.rollup.get(key)) is None:
             cell = self.rollup[key] = [0, 0, 0, 0, 0]
         return cell
@@ -182,7 +194,7 @@ class Entries:
         _stands(parcel, [line])
         self._post(line._replace(seq=parcel.payouts, amount_fen=by.amount_fen, adjusts=line.seq), (by.reason_code,), by.kind, None, period)
         self.adjusted_parcels.append((parcel.parcel_key, parcel.payouts, line.seq, by.amount_fen))
-        cell = self._cell(parcel.station_id, parcel.township_code, parcel.service_date, parcel.brand, parcel.direction, "payable")
+        cell = self._state_cell(parcel.brand, parcel)
         cell[1] += by.amount_fen
 
     def _post(self, line: Line, reason_codes: Sequence[str], kind: str, reverses: int | None, period: str | None = None) -> None:
@@ -198,7 +210,10 @@ class Entries:
         self.postings.append(
             (line.parcel_key, line.seq, line.stage, self.partition, self.batch_no, debit, credit, abs(line.amount_fen), period)
         )
-        cell = self._cell(line.station_id, line.township_code, line.service_date, line.brand, line.scheme, "payable")
+        cell = self._cell(
+            line.station_id, line.township_code, line.service_date, line.brand, line.scheme, "payable", line.beneficiary_id,
+            reason_codes[0], line.policy_version,
+        )  # fmt: skip
         parcels = 0 if line.adjusts is not None else 1 if line.amount_fen > 0 else -1
         cell[3] += parcels
         cell[4] += line.amount_fen
@@ -243,6 +258,8 @@ def unchanged(old: Parcel, new: Assessment) -> bool:
         and old.beneficiary_id == new.beneficiary_id
         and old.township_code == new.township_code
         and old.direction == new.direction
+        and old.reason_code == new.reason_code
+        and old.policy_version == new.policy_version
         and (new.outcome != "held" or (old.hold_reason, old.hold_subject) == (new.reason_codes[0], new.subject))
     )
 

@@ -1,4 +1,4 @@
-"""Totals: from rollups for now, from history for a past revision (and for a beneficiary, whom rollups do not know)."""
+"""Totals: from rollups for now, from history for a past revision."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,12 @@ from shared.standing import Directory, at
 
 MAX_GROUPS = 3
 MAX_DAYS = 3_660  # of one query: ten years
-LATER = ("reason", "beneficiary", "policy_version")
 NOT_YET = {"approved_fen": 0, "paid_fen": 0, "clawed_back_fen": 0}  # no stage beyond accrued exists in this version
-_OUTCOMES = {"zh": {"pending": "待定", "payable": "应付", "held": "暂缓", "refused": "不予补贴"}}
-_DIRECTIONS = {"zh": {"downlink": "下行", "uplink": "上行", "unknown": "未知"}}
+_WORDS: Mapping[str, Mapping[str, str]] = {
+    "outcome": {"pending": "待定", "payable": "应付", "held": "暂缓", "refused": "不予补贴"},
+    "direction": {"downlink": "下行", "uplink": "上行", "unknown": "未知"},
+    "brand": wording.BRANDS["zh"],
+}
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,8 @@ class Query:
 
 def _unknown_group(group: str) -> Problem:
     known = ", ".join(sql.GROUPS)
-    later_zh, later_en = ("（尚未提供）", " (later)") if group in LATER else ("", "")
-    zh = f"不能按 {group[:40]} 分组{later_zh}，可用：{known}。"
-    en = f"There is no group {group[:40]}{later_en}; there are {known}."
+    zh = f"不能按 {group[:40]} 分组，可用：{known}。"
+    en = f"There is no group {group[:40]}; there are {known}."
     return invalid("#query/group_by", "group_by.unknown", zh, en)
 
 
@@ -76,21 +77,23 @@ class Summaries:
     async def answer(self, tenant: Tenant, query: Query) -> dict[str, Any]:
         pinned, offset = decode_page(query.cursor)
         async with self._books.known(query.known_at, pinned) as known:
-            now = known.latest and tenant.beneficiary_id is None
+            now = known.latest
             names = ("township_code", "station_id", "brand", "direction", "outcome")
             args = (query.first, query.end, known.revision, *(query.filters.get(n) for n in names), *tenant.restriction)
             totals = await known.read.fetchrow(sql.totals(query.basis, now=now), *args)
             assert totals is not None, "an aggregate is one row"
             rows = await self._rows(known, query, args, now, offset)
             directory = await self._books.directory(known.read, known.registry_revision)
-            policies = [p for p in (await self._books.policies(known.read, known.revision)).versions if _days(p, query)]
+            active = (await self._books.policies(known.read, known.revision)).versions
+            policies = [p for p in active if _days(p, query)]
+            words = Words(query, directory, active)
             return {
                 "from": query.first,
                 "to": query.end,
                 "date_basis": query.basis,
                 "group_by": query.group_by,
                 "totals": _figures(totals, query.basis),
-                "items": [_item(row, query, directory) for row in rows[: query.limit]],
+                "items": [_item(row, query, words) for row in rows[: query.limit]],
                 "ceilings": [c for p in policies for c in await _ceilings(known, query, p)],
                 "rates_status": _rates_status(policies),
                 "next_cursor": encode_page(known.revision, offset + query.limit) if len(rows) > query.limit else None,
@@ -111,38 +114,62 @@ def _figures(row: asyncpg.Record, basis: str) -> dict[str, int]:
     return figures | NOT_YET
 
 
-def _item(row: asyncpg.Record, query: Query, directory: Directory) -> dict[str, Any]:
+def _item(row: asyncpg.Record, query: Query, words: "Words") -> dict[str, Any]:
     key = {sql.GROUPS[g][0]: row[sql.GROUPS[g][0]] for g in query.group_by}
-    return {"key": key, "label": _label(key, query, directory), **_figures(row, query.basis)}
+    return {"key": key, "label": words.label(key), **_figures(row, query.basis)}
 
 
-def _label(key: Mapping[str, str | None], query: Query, directory: Directory) -> dict[str, str]:
-    """The name of the place, if the key has one, else of its first part, as of the last day of the query."""
-    moment = day_start(query.end) - timedelta(seconds=1)
-    for name in ("station_id", "township_code"):
-        if name in key:
-            return _place(name, key[name], directory, moment)
-    first, value = next(iter(key.items()))
-    return {"zh": _word("zh", first, value), "en": _word("en", first, value)}
+_NAMED_FIRST = ("station_id", "township_code", "beneficiary_id")
+_NONE = {
+    "station_id": ("无站点", "No station"),
+    "township_code": ("无乡镇", "No township"),
+    "beneficiary_id": ("无补贴对象", "No beneficiary"),
+}
 
 
-def _place(kind: str, code: str | None, directory: Directory, moment: datetime) -> dict[str, str]:
-    if code is None:
-        return {"zh": "无站点", "en": "No station"}
-    if kind == "station_id":
-        station = directory.stations.get(code)
-        segment = (at(station.segments, moment) or station.segments[-1]) if station else None
-        return {"zh": segment.name, "en": segment.name} if segment else {"zh": code, "en": code}
-    division = directory.divisions.get(code)
-    named = (at(division.segments, moment) or division.segments[-1]) if division else None
-    return {"zh": named.name, "en": named.name_en} if named else {"zh": code, "en": code}
+class Words:
+    """What the keys of groups are called as of the last day of the query: a code that nothing is known of stands for itself."""
 
+    def __init__(self, query: Query, directory: Directory, policies: Sequence[Policy]) -> None:
+        self._directory, self._policies = directory, policies
+        self._moment = day_start(query.end) - timedelta(seconds=1)
 
-def _word(lang: str, kind: str, value: str | None) -> str:
-    if value is None:
-        return "无" if lang == "zh" else "None"
-    words: Mapping[str, Mapping[str, Mapping[str, str]]] = {"brand": wording.BRANDS, "outcome": _OUTCOMES, "direction": _DIRECTIONS}
-    return words.get(kind, {}).get(lang, {}).get(value, value)
+    def label(self, key: Mapping[str, str | None]) -> dict[str, str]:
+        """Of the place or the beneficiary, if the key has one, else of its first part."""
+        kind = next((name for name in _NAMED_FIRST if name in key), next(iter(key)))
+        if (value := key[kind]) is None:
+            zh, en = _NONE.get(kind, ("无", "None"))
+        else:
+            zh, en = self._name(kind, value)
+        return {"zh": zh, "en": en}
+
+    def _name(self, kind: str, value: str) -> tuple[str, str]:
+        match kind:
+            case "station_id":
+                named = self._at(self._directory.stations.get(value))
+                return (named.name, named.name) if named else (value, value)
+            case "beneficiary_id":
+                named = self._at(self._directory.operators.get(value))
+                return (named.name, named.name) if named else (value, value)
+            case "township_code":
+                named = self._at(self._directory.divisions.get(value))
+                return (named.name, named.name_en) if named else (value, value)
+            case "reason_code":
+                return self._reason(value)
+        return _WORDS.get(kind, {}).get(value, value), wording.BRANDS["en"].get(value, value) if kind == "brand" else value
+
+    def _at(self, record: Any) -> Any:
+        """The segment that holds then, else the latest that did."""
+        return (at(record.segments, self._moment) or record.segments[-1]) if record else None
+
+    def _reason(self, code: str) -> tuple[str, str]:
+        """The first sentence that explains it; of a clause what it asks for, of a rate its name."""
+        if code in wording.REASONS["zh"]:
+            return wording.REASONS["zh"][code].split("。")[0], wording.REASONS["en"][code].split(". ")[0].rstrip(".")
+        clause = next((c for p in reversed(self._policies) for c in p.clauses if c.reason_code == code), None)
+        if clause:
+            return f"不符合：{clause.title['zh']}", f"Not so: {clause.title['en']}"
+        return code, code
 
 
 def _days(policy: Policy, query: Query) -> tuple[date, date] | None:
