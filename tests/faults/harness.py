@@ -265,8 +265,12 @@ class Log:
 
     async def until_published(self) -> None:
         async with asyncio.timeout(15):
-            while await unpublished(self.writer.pool, self.topic):
+            while await self._unpublished():
                 await asyncio.sleep(0.02)
+
+    async def _unpublished(self) -> int:
+        async with self.writer.read() as read:
+            return await unpublished(read, self.topic)
 
     async def verify(self) -> int:
         """Nothing lost, nothing doubled, nothing changed, in order, in numbered batches -> how many records."""
