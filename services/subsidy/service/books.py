@@ -212,7 +212,7 @@ class Entries:
         )
         cell = self._cell(
             line.station_id, line.township_code, line.service_date, line.brand, line.scheme, "payable", line.beneficiary_id,
-            reason_codes[0], line.policy_version,
+            next(iter(reason_codes), None), line.policy_version,  # a parcel that is in transit again has no reason
         )  # fmt: skip
         parcels = 0 if line.adjusts is not None else 1 if line.amount_fen > 0 else -1
         cell[3] += parcels
