@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 import httpx
 import typer
 
-from deploy import operations, welcome
+from deploy import operations, policies, welcome
 from deploy.client import Refused
 from deploy.demo import run as demo_run
 from deploy.demo.show import Show
@@ -57,6 +57,8 @@ app.add_typer(feed_app, name="feed")
 app.add_typer(consumer_app, name="consumer")
 log_app = typer.Typer(no_args_is_help=True, help="编号日志 · the numbered logs")
 app.add_typer(log_app, name="log")
+policy_app = typer.Typer(no_args_is_help=True, help="政策文件 · policy files")
+app.add_typer(policy_app, name="policy")
 
 
 def var_directory() -> Path:
@@ -333,6 +335,19 @@ def consumer_remove(name: str, service: Service = "ingest", demo: OfDemo = False
 def log_reopen(partition: int, service: Service = "ingest", demo: OfDemo = False) -> None:
     """修复之后，让已关闭的分区重新接收 · after a repair, let a closed partition take entries again"""
     _over_http(demo, lambda at, http: operations.log_reopen(at, http, partition, service))
+
+
+@policy_app.command("check")
+def policy_check(files: Annotated[list[Path], typer.Argument(help="政策文件（.toml）· policy files")]) -> None:
+    """启用前核对政策文件：条款、档次、引文、案例、不退坡 · look a policy over before it decides"""
+    wrong = 0
+    for path in files:
+        found = list(policies.check_file(path))
+        wrong += len(found)
+        for line in found or [f"{path.name}: 没有问题 / nothing is wrong"]:
+            say(line)
+    if wrong:
+        raise typer.Exit(FAILED)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

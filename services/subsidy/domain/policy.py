@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from hashlib import sha256
 from itertools import pairwise
@@ -67,6 +67,7 @@ class PolicyError(ValueError):
 class Document:
     document: str  # its number, e.g. 垣发改字〔2023〕30号
     title: str
+    source: str | None = None  # file of its text, beside the policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,17 @@ class Ceiling:
 
 
 @dataclass(frozen=True, slots=True)
+class Golden:
+    """A case that travels with the policy: these facts, whatever the others are, come to this."""
+
+    name: str
+    facts: Mapping[str, FactValue]  # as a condition writes them
+    outcome: Outcome
+    reason_codes: tuple[str, ...]
+    amount_fen: int
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     policy_version: str
     county_code: str
@@ -125,6 +137,9 @@ class Policy:
     tables: Mapping[str, Mapping[str, str]]
     ceilings: tuple[Ceiling, ...]
     exhaustion: Mapping[str, Exhaustion] = field(default_factory=dict)  # by scheme; where it says nothing, nothing happens
+    published_on: date | None = None
+    not_below: str | None = None  # the version that 不退坡 compares it with
+    golden: tuple[Golden, ...] = ()
 
     def covers(self, moment: datetime) -> bool:
         return self.valid_from <= moment < self.valid_to

@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from hashlib import sha256
 from itertools import product
 from types import MappingProxyType
@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from .conditions import compile_condition
-from .facts import TIER_FACTS, FactValue
-from .policy import Basis, Ceiling, Citation, Clause, Document, Exhaustion, Mode, Policy, PolicyError, Tier
+from .facts import SCHEMA, TIER_FACTS, FactValue
+from .policy import Basis, Ceiling, Citation, Clause, Document, Exhaustion, Golden, Mode, Outcome, Policy, PolicyError, Tier
 from .said import RESERVED
 
 MAX_BYTES = 1_000_000
@@ -27,6 +27,7 @@ _Division = Annotated[str, Meta(pattern=r"^[0-9]{12}$")]
 _Moment = Annotated[datetime, Meta(tz=True)]
 _Fen = Annotated[int, Meta(ge=1, le=1_000_000)]
 _Scheme = Literal["downlink", "uplink"]
+_Version = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
 
 
 class _Strict(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -83,8 +84,16 @@ class _Tables(_Strict):
     distance: dict[_Division, Literal["near", "far"]]
 
 
+class _Golden(_Strict):
+    name: _Text
+    facts: dict[str, bool | str]
+    outcome: Literal["payable", "refused", "held"]
+    reason_codes: list[_Code]
+    amount_fen: Annotated[int, Meta(ge=0, le=1_000_000)]
+
+
 class _File(_Strict):
-    policy_version: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
+    policy_version: _Version
     county_code: _Division
     valid_from: _Moment
     valid_to: _Moment
@@ -95,6 +104,9 @@ class _File(_Strict):
     ceilings: Annotated[list[_Ceiling], Meta(max_length=MAX_ENTRIES)]
     tables: _Tables
     exhaustion: dict[_Scheme, Exhaustion] = {}
+    published_on: date | None = None
+    not_below: _Version | None = None
+    golden: Annotated[list[_Golden], Meta(max_length=MAX_ENTRIES)] = []
 
 
 _Path = tuple[str | int, ...]
@@ -141,7 +153,7 @@ class _Loader:
             valid_to=file.valid_to,
             rates_status=file.rates_status,
             sha256=sha256(self.data).hexdigest(),
-            documents=tuple(Document(d.document, d.title) for d in file.documents),
+            documents=tuple(Document(d.document, d.title, d.source) for d in file.documents),
             clauses=tuple(self._clause(i, c) for i, c in enumerate(file.clauses)),
             tiers=self._tiers(),
             tables=MappingProxyType({"distance": MappingProxyType(file.tables.distance)}),
@@ -149,6 +161,9 @@ class _Loader:
                 Ceiling(c.scheme, c.limit_fen_per_parcel, self._citation(c, ("ceilings", i))) for i, c in enumerate(file.ceilings)
             ),
             exhaustion=MappingProxyType(dict(file.exhaustion.items())),
+            published_on=file.published_on,
+            not_below=file.not_below,
+            golden=tuple(self._golden(i, g) for i, g in enumerate(file.golden)),
         )
 
     def _clause(self, i: int, clause: _Clause) -> Clause:
@@ -186,6 +201,13 @@ class _Loader:
         if cited.document is not None and cited.document not in {d.document for d in self.file.documents}:
             self._refuse("policy.citation.unknown_document", f"{cited.document} is not among the documents", (*path, "document"))
         return Citation(cited.basis, cited.document, cited.section, cited.quote, _words(cited.how) if cited.how else None)
+
+    def _golden(self, i: int, case: _Golden) -> Golden:
+        for name, value in case.facts.items():
+            if value not in SCHEMA.get(name, ()):
+                known = f"{name} is one of {', '.join(map(str, SCHEMA[name]))}" if name in SCHEMA else f"there are {', '.join(SCHEMA)}"
+                self._refuse("policy.golden.fact", f"no such fact: {name} = {value}; {known}", ("golden", i, "facts"))
+        return Golden(case.name, MappingProxyType(case.facts), Outcome(case.outcome), tuple(case.reason_codes), case.amount_fen)
 
     def _tiers(self) -> tuple[Tier, ...]:
         """No two tiers of a scheme match the same facts, so that nobody has to know their order to know the amount."""

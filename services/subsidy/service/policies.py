@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.subsidy.domain.policy import Policies, Policy, PolicyError
+from services.subsidy.domain.policy_check import failing_cases
 from services.subsidy.domain.policy_file import load
 from services.subsidy.policies import read_directory
 from services.subsidy.repository import standing
@@ -19,7 +20,11 @@ class PolicyRefused(CannotRun):
 def read_policies(directory: Path) -> list[tuple[Policy, str]]:
     """As `read_directory`. Raises PolicyRefused."""
     try:
-        return read_directory(directory)
+        found = read_directory(directory)
+        for policy, _ in found:
+            if failed := next(failing_cases(policy), None):
+                raise PolicyError(failed.code, f"{policy.policy_version}: {failed.about}: {failed.zh} / {failed.en}")
+        return found
     except (OSError, PolicyError) as e:
         raise PolicyRefused(f"政策文件无法启用，请改正或检查 TONGCUN_POLICIES / policies in {directory}: {e}") from e
 

@@ -1,0 +1,160 @@
+"""What a policy file that can be read may still get wrong (`tongcun policy check`). Facts are few: every question is answered by trying.
+
+Reading a file already refuses what cannot be true of any policy (policy_file): types, unknown facts, missing citations, tiers that
+overlap. Here is what has to be compared: clauses with each other, facts with tiers, cases with results, quotes with their texts, and a
+policy with the one before it (下行补贴不退坡, 垣发改字〔2023〕30号, 二).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from types import MappingProxyType
+from typing import NamedTuple
+
+from .facts import SCHEMA, TIER_FACTS, Facts, FactValue
+from .policy import DOWNLINK, Decision, Mode, Outcome, Policy, decide
+
+MAX_ASSIGNMENTS = 100_000
+
+
+class Finding(NamedTuple):
+    """One mistake: a stable code, what it is about (clause, tier, case, document), and what to do, in two languages."""
+
+    code: str
+    about: str
+    zh: str
+    en: str
+
+
+def check(policy: Policy, before: Policy | None, texts: Mapping[str, str]) -> list[Finding]:
+    """All findings. `before`: the policy that `not_below` names; `texts`: document → its text, where it is kept beside the file."""
+    decisions = [decide(policy, facts) for facts in assignments([policy])]
+    return [
+        *_unreachable_clauses(policy, decisions),
+        *_unreachable_tiers(policy, decisions),
+        *_gaps(decisions),
+        *failing_cases(policy),
+        *_misquoted(policy, texts),
+        *(_steps_back(policy, before) if before else ()),
+    ]
+
+
+def assignments(policies: Sequence[Policy], given: Mapping[str, FactValue] = MappingProxyType({})) -> Iterator[Facts]:
+    """Every assignment of the facts that any of the policies reads and that is not `given`; those that cannot matter at one value each."""
+    read = {name for p in policies for c in p.clauses_of(DOWNLINK) for name in c.reads}
+    read |= {f"station.{name}" for name in TIER_FACTS}
+    ranges = [(given[name],) if name in given else values if name in read else values[:1] for name, values in SCHEMA.items()]
+    count = 1
+    for values in ranges:
+        count *= len(values)
+    if count > MAX_ASSIGNMENTS:
+        raise ValueError(f"the conditions read so many facts that {count} cases would have to be tried; at most {MAX_ASSIGNMENTS} are")
+    return (Facts(*values) for values in product(*ranges))  # type: ignore[arg-type]
+
+
+def _unreachable_clauses(policy: Policy, decisions: Sequence[Decision]) -> Iterator[Finding]:
+    """A clause that refuses or holds decides something only where nothing before it has refused."""
+    clauses = policy.clauses_of(DOWNLINK)
+    for i, clause in enumerate(clauses):
+        if clause.mode is Mode.REPORT or clause.reads == ("parcel.direction",):  # what is always so may be said
+            continue
+        refusing = {c.clause_id for c in clauses[:i] if c.mode is Mode.REQUIRE}
+        failed = [dict(d.results) for d in decisions if dict(d.results)[clause.clause_id] != "pass"]
+        if all(any(results[earlier] == "fail" for earlier in refusing) for results in failed):
+            yield Finding(
+                "policy.clause.unreachable",
+                clause.clause_id,
+                "凡不符合本条的，前面的条款已经拒付，本条永远不起作用：请删去或改写条件",
+                "whatever fails it has been refused by a clause before it, so it never decides: remove it, or change its condition",
+            )
+
+
+def _unreachable_tiers(policy: Policy, decisions: Sequence[Decision]) -> Iterator[Finding]:
+    """Whatever it matches is refused."""
+    used = {d.rate_id for d in decisions}
+    for tier in policy.tiers:
+        if tier.scheme == DOWNLINK and tier.rate_id not in used:
+            zh, en = "凡适用本档的，条款都已拒付，本档永远用不上：请删去", "whatever it matches has been refused by a clause: remove it"
+            yield Finding("policy.tier.unreachable", tier.rate_id, zh, en)
+
+
+def _gaps(decisions: Sequence[Decision]) -> Iterator[Finding]:
+    """Facts that pass every clause and find no rate: the parcel would wait for ever."""
+    missing = {tuple((n, getattr(d.facts, n)) for n in TIER_FACTS) for d in decisions if d.reason_codes == ("policy.no_rate",)}
+    for facts in sorted(missing, key=str):
+        told = ", ".join(f"{name} = {_shown(value)}" for name, value in facts)
+        yield Finding(
+            "policy.tier.gap",
+            told,
+            "符合全部条款，却没有适用的档次，快件将一直暂缓：请补一档",
+            "passes every clause and finds no tier, so its parcels would be held: add one",
+        )
+
+
+def failing_cases(policy: Policy) -> Iterator[Finding]:
+    """The cases that travel with the policy; facts that a case does not name may be anything."""
+    for case in policy.golden:
+        for d in (decide(policy, facts) for facts in assignments([policy], case.facts)):
+            if (d.outcome, d.reason_codes, d.amount_fen) != (case.outcome, case.reason_codes, case.amount_fen):
+                got = f"{d.outcome} {' '.join(d.reason_codes)} {d.amount_fen}"
+                yield Finding(
+                    "policy.golden.failed",
+                    case.name,
+                    f"实际结果是 {got} 分：请改正案例或条款",
+                    f"comes to {got} fen: mend the case, or the clauses",
+                )
+                break
+
+
+def _misquoted(policy: Policy, texts: Mapping[str, str]) -> Iterator[Finding]:
+    cited = [(c.clause_id, c.citation) for c in policy.clauses] + [(f"ceiling {c.scheme}", c.citation) for c in policy.ceilings]
+    for about, citation in cited:
+        text = texts.get(citation.document or "")
+        if text is not None and citation.quote is not None and citation.quote not in text:
+            yield Finding(
+                "policy.quote.not_found",
+                about,
+                f"引文在《{citation.document}》中找不到：请逐字核对",
+                f"the quote does not stand in {citation.document}: compare it word for word",
+            )
+
+
+def _steps_back(policy: Policy, before: Policy) -> Iterator[Finding]:
+    """不退坡 on the same evidence: no tier, no eligibility and no average below the year before."""
+    worse: dict[tuple[str, str], tuple[int, int]] = {}
+    for facts in assignments([policy, before]):
+        old, new = decide(before, facts), decide(policy, facts)
+        if old.outcome is not Outcome.PAYABLE:
+            continue
+        if new.outcome is not Outcome.PAYABLE:
+            worse.setdefault(("policy.step_back.eligibility", new.reason_codes[0]), (old.amount_fen, 0))
+        elif new.amount_fen < old.amount_fen:
+            worse.setdefault(("policy.step_back.tier", new.rate_id or ""), (old.amount_fen, new.amount_fen))
+    for (code, about), (old_fen, new_fen) in sorted(worse.items()):
+        zh = f"{before.policy_version} 付 {old_fen} 分，本政策只付 {new_fen} 分：下行补贴不得退坡"
+        yield Finding(
+            code, about, zh, f"{before.policy_version} pays {old_fen} fen where this pays {new_fen}: the subsidy must not step back"
+        )
+    limits = {c.scheme: c.limit_fen_per_parcel for c in before.ceilings}
+    for ceiling in policy.ceilings:
+        if ceiling.limit_fen_per_parcel < (limit := limits.get(ceiling.scheme, ceiling.limit_fen_per_parcel)) or (
+            before.ceilings and ceiling.scheme not in limits
+        ):
+            zh = f"平均上限由 {limit} 分降为 {ceiling.limit_fen_per_parcel} 分：平均补贴不得退坡"
+            en = f"the average may reach {ceiling.limit_fen_per_parcel} fen where it might reach {limit}: it must not step back"
+            yield Finding("policy.step_back.average", f"ceiling {ceiling.scheme}", zh, en)
+    yield from _average_steps_back(policy, before)
+
+
+def _average_steps_back(policy: Policy, before: Policy) -> Iterator[Finding]:
+    """On the cases that travel with the policy, which stand for the evidence: Σ amounts over the parcels that the year before paid."""
+    cases = [next(assignments([policy], case.facts)) for case in policy.golden]
+    paid = [facts for facts in cases if decide(before, facts).outcome is Outcome.PAYABLE]
+    then, now = (sum(decide(p, f).amount_fen for f in paid if decide(p, f).outcome is Outcome.PAYABLE) for p in (before, policy))
+    if now < then:
+        zh = f"同样的 {len(paid)} 件，{before.policy_version} 共付 {then} 分，本政策共付 {now} 分：平均补贴不得退坡"
+        en = f"{before.policy_version} pays {then} fen for the same {len(paid)} parcels, this {now}: the average must not step back"
+        yield Finding("policy.step_back.average", "golden", zh, en)
+
+
+def _shown(value: FactValue) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
