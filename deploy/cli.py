@@ -24,6 +24,7 @@ from deploy.embedded.supervisor import CannotStart
 from deploy.platform import PARTITIONS, PORT_BASE, ROOT, Access, Elsewhere, platform, readiness, until_signal
 from deploy.wipe import wipe
 from services.ingest.brands import FORMATS, NATIVE
+from services.subsidy.domain.policy import PolicyError
 from services.subsidy.settings import GROUP, parse_partitions
 from shared.auth import CLAIMS, ROLES, TENANT_ROLES, lacks_tenant
 from shared.keyring import KeyringError
@@ -350,6 +351,21 @@ def policy_check(files: Annotated[list[Path], typer.Argument(help="政策文件�
         raise typer.Exit(FAILED)
 
 
+@policy_app.command("compare")
+def policy_compare(
+    old: str,
+    new: str,
+    period: Annotated[str, typer.Option(help="月份，如 2023-07 · month")],
+    as_json: Annotated[bool, typer.Option("--json", help="机器可读 · for machines")] = False,
+    demo: OfDemo = False,
+) -> None:
+    """同样的证据，两个政策各付多少；不动账本 · what two policies pay for the same evidence; the books are not touched"""
+    dsn = os.environ.get("TONGCUN_DATABASE_URL") or access(demo).installation.dsn("subsidy", "app")
+    compared = asyncio.run(policies.compare_over(dsn, old, new, period))
+    for line in [compared.as_json()] if as_json else compared.lines():
+        say(line)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(context: typer.Context) -> None:
     """打印性能数字与同次测得的下限 · figures against floors of the same run"""
@@ -382,7 +398,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(" ".join(getattr(error, "format_message", error.__str__)().split()), MISUSED)
     except (Misused, SettingsError) as error:
         return _fail(str(error), MISUSED)
-    except (CannotStart, Refused, KeyringError) as error:
+    except (CannotStart, Refused, KeyringError, policies.CannotCompare, PolicyError) as error:
         return _fail(str(error), FAILED)
     except OSError as error:
         return _fail(f"{error.filename or ''} {error.strerror or error}".strip(), FAILED)
