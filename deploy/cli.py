@@ -17,6 +17,7 @@ import typer
 
 from deploy import operations, policies, welcome
 from deploy.client import Refused
+from deploy.demo import recompute as recomputation
 from deploy.demo import run as demo_run
 from deploy.demo.show import Show
 from deploy.embedded.installation import HOST, SERVICES, Installation
@@ -336,6 +337,22 @@ def consumer_remove(name: str, service: Service = "ingest", demo: OfDemo = False
 def log_reopen(partition: int, service: Service = "ingest", demo: OfDemo = False) -> None:
     """修复之后，让已关闭的分区重新接收 · after a repair, let a closed partition take entries again"""
     _over_http(demo, lambda at, http: operations.log_reopen(at, http, partition, service))
+
+
+@app.command()
+def recompute(
+    period: Annotated[str | None, typer.Option(help="只核对该月，如 2023-07 · only that month")] = None,
+    policy: Annotated[list[Path] | None, typer.Option(help="县里自己的政策文件 · the county's own policy file")] = None,
+    demo: OfDemo = False,
+) -> None:
+    """凭证据独立重算，与账本逐件核对 · perform it again from the evidence, and compare with the books"""
+    if period and not policies.MONTH.fullmatch(period):
+        raise Misused(f"--period {period} 不是月份，请写成 2023-07 / is no month: write it as 2023-07")
+    at = access(demo)
+    named = ["--period", period] if period else []
+    named += [part for path in policy or [] for part in ("--policy", str(path))]
+    urls = [part for service in SERVICES for part in (f"--{service}", at.urls[service])]
+    raise typer.Exit(recomputation.main([*urls, "--token", at.token("auditor"), *named]))
 
 
 @policy_app.command("check")

@@ -16,6 +16,7 @@ from services.subsidy.service.compare import active_policy, compare_policies
 from shared.db import Database
 from shared.money import yuan
 
+MONTH = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
 BESIDE = ("", "earlier", "variants")  # where the policy that `not_below` names may stand: beside the file, or among the shipped ones
 
 
@@ -122,7 +123,7 @@ def _numbers(d: Difference) -> dict[str, Any]:
 
 async def compare_over(dsn: str, old: str, new: str, period: str) -> Compared:
     """`old`, `new`: an active version or a file. Raises CannotCompare, PolicyError, OSError."""
-    if not re.fullmatch(r"20[0-9]{2}-(0[1-9]|1[0-2])", period):
+    if not MONTH.fullmatch(period):
         raise CannotCompare(f"{period} 不是月份，请写成 2023-07 / is no month: write it as 2023-07")
     database = await Database(dsn, max_size=2, application_name="tongcun-policy-compare").open()
     try:

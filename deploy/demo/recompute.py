@@ -2,9 +2,9 @@
 
 独立复算：只凭两本日志与政策，不用本系统的代码，逐件算到分。
 
-It uses nothing of the platform but HTTP and docs/rules.md (see rules.py). An auditor carries this file, rules.py and records.py away
-to any machine with Python 3.11 or newer and two packages (pip install httpx common-expression-language), and runs, with a token of the
-role auditor:
+It uses nothing of the platform but HTTP and docs/rules.md (see rules.py). An auditor carries this file, months.py, records.py and rules.py
+away to any machine with Python 3.11 or newer and two packages (pip install httpx common-expression-language), and runs, with a token of
+the role auditor:
 
     python recompute.py --ingest http://127.0.0.1:8101 --registry http://127.0.0.1:8102 \\
         --subsidy http://127.0.0.1:8103 --token JWT --policy yuanqu-2023.1.toml
@@ -30,20 +30,23 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 
 if __package__:
     import httpx
 
+    from deploy.demo.months import adjusted_fen, compare_months, is_adjustment, limits_of
     from deploy.demo.records import Json, Registry, Ruling, Scan, content_of, partition_of, ruling_of, scan_of, shanghai_day
     from deploy.demo.rules import Policy, Result, judge
-else:  # carried away, beside records.py and rules.py
+else:  # carried away, beside months.py, records.py and rules.py
     try:
         import httpx
+        from months import adjusted_fen, compare_months, is_adjustment, limits_of  # type: ignore[import-not-found, no-redef]
         from records import Json, Registry, Ruling, Scan, content_of, partition_of, ruling_of, scan_of, shanghai_day  # type: ignore[import-not-found, no-redef]
         from rules import Policy, Result, judge  # type: ignore[import-not-found, no-redef]
     except ModuleNotFoundError as missing:
         sys.exit(
-            f"缺少 {missing.name} · it is missing: keep records.py and rules.py beside this file, and "
+            f"缺少 {missing.name} · it is missing: keep months.py, records.py and rules.py beside this file, and "
             "pip install httpx common-expression-language"
         )
 
@@ -212,10 +215,12 @@ def _apart(mine: object, theirs: object) -> str:
 
 
 def standing(payouts: Iterable[Json]) -> tuple[dict[Numbers, int], dict[Numbers, list[Json]]]:
-    """By parcel: the sum of all its payouts, and those of them that were not reversed."""
+    """By parcel: the sum of its payouts but for what closings took off, and those of them that were not reversed."""
     net_fen: dict[Numbers, int] = defaultdict(int)
     live: dict[Numbers, dict[str, Json]] = defaultdict(dict)
     for payout in sorted(payouts, key=lambda p: (p["revision"], p["amount_fen"] > 0)):
+        if is_adjustment(payout):
+            continue
         parcel = payout["brand"], payout["waybill_no"]
         net_fen[parcel] += payout["amount_fen"]
         if payout["reverses"] is None:
@@ -248,10 +253,10 @@ def to_ask(results: Mapping[Numbers, Result], payouts: Iterable[Json]) -> list[N
     return sorted(p for p, r in results.items() if r.outcome and (r.outcome != "payable" or told.get(p) != [list(r.reasons)]))
 
 
-def compare_parcel(parcel: Numbers, r: Result, answer: Json | None) -> list[str]:
-    """`answer`: `GET /v1/parcels/…`, or None where the platform has never seen it."""
+def compare_parcel(parcel: Numbers, r: Result, answer: Json | None, adjusted: int = 0) -> list[str]:
+    """`answer`: `GET /v1/parcels/…`, or None where the platform has never seen it; `adjusted`: fen, by closings."""
     names = ["outcome", "reason_codes", "net_fen", "beneficiary_id", "station_id", "service_date", "direction"]
-    mine = [r.outcome, list(r.reasons), r.net_fen, r.beneficiary_id, r.station_id, str(r.service_date), r.direction]
+    mine = [r.outcome, list(r.reasons), r.net_fen + adjusted, r.beneficiary_id, r.station_id, str(r.service_date), r.direction]
     theirs = [answer[name] for name in names] if answer else None
     said = theirs or "that it was never seen"
     return [] if mine == theirs else [f"{parcel[0]} {parcel[1]}: 复算 recomputed {mine}, 平台 answered {said}"]
@@ -273,14 +278,15 @@ def add(cells: Cells, key: tuple[str | None, ...], row: Iterable[int]) -> None:
     cells[key] = [a + b for a, b in zip(cells.get(key, [0] * len(CELL)), row, strict=True)]
 
 
-def cells(results: Mapping[Numbers, Result], by: tuple[str, ...]) -> Cells:
+def cells(results: Mapping[Numbers, Result], by: tuple[str, ...], adjusted: Mapping[Numbers, int] = MappingProxyType({})) -> Cells:
     """As `GET /v1/summary` counts them by service day; a parcel in transit is in none."""
     found: Cells = {}
-    for (brand, _), r in results.items():
+    for parcel, r in results.items():
+        brand = parcel[0]
         if r.outcome is not None:
             names: dict[str, str | None] = {"day": str(r.service_date), "brand": brand, "direction": r.direction}
             names |= {"station_id": r.station_id, "township_code": r.township_code}
-            row = [1, *(int(r.outcome == outcome) for outcome in CELL[1:5]), r.net_fen, r.held_fen]
+            row = [1, *(int(r.outcome == outcome) for outcome in CELL[1:5]), r.net_fen + adjusted.get(parcel, 0), r.held_fen]
             add(found, tuple(names[name] for name in by), row)
     return found
 
@@ -289,7 +295,7 @@ def posted_cells(payouts: Iterable[Json]) -> Cells:
     """As `GET /v1/summary` counts them BY_DAY on which they were posted: accruals less reversals."""
     found: Cells = {}
     for p in payouts:
-        sign = 1 if p["reverses"] is None else -1
+        sign = 0 if is_adjustment(p) else 1 if p["reverses"] is None else -1
         day = str(shanghai_day(datetime.fromisoformat(p["posted_at"])))
         add(found, (day, p["station_id"], p["brand"]), [sign, sign, 0, 0, 0, p["amount_fen"], 0])
     return {key: row for key, row in found.items() if any(row)}  # reversed on its own day: nothing
@@ -333,24 +339,40 @@ def read_summary(
 # All of it
 
 
-def compare(client: httpx.Client, url: str, results: Mapping[Numbers, Result]) -> list[str]:
-    """What was recomputed against all that the platform says, on whatever day it says it."""
+def compare(
+    client: httpx.Client, url: str, results: Mapping[Numbers, Result], policies: Iterable[Json] = (), month: str | None = None
+) -> list[str]:
+    """What was recomputed against all that the platform says, on whatever day it says it; or of one month (yyyy-mm): its parcels and their
+    lines by service day, and its closing."""
     payouts = [payout for page in pages(client, f"{url}/v1/payouts") for payout in page["items"]]
-    differences = compare_payouts(results, payouts)
+    told = [m for m in get(client, f"{url}/v1/periods")["items"] if month is None or m["period"] == month]
+    differences = compare_months([p for p in payouts if month is None or p["period"] <= month], told, limits_of(policies), month)
+    if month:
+        results = {parcel: r for parcel, r in results.items() if str(r.service_date).startswith(month)}
+        payouts = [p for p in payouts if p["service_date"].startswith(month)]
+    adjusted = adjusted_fen(payouts)
+    differences += compare_payouts(results, payouts)
     for parcel in to_ask(results, payouts):
-        differences += compare_parcel(parcel, results[parcel], ask(client, url, parcel))
+        differences += compare_parcel(parcel, results[parcel], ask(client, url, parcel), adjusted.get(parcel, 0))
     days = {date.fromisoformat(p["service_date"]) for p in payouts} | {r.service_date for r in results.values() if r.service_date}
-    periods = list(windows(days))
+    periods = [only(month)] if month else list(windows(days))
     for by in (BY_DAY, BY_PLACE):
-        differences += compare_cells("service", cells(results, by), *read_summary(client, url, "service", by, periods))
-    differences += compare_cells("posted", posted_cells(payouts), *read_summary(client, url, "posted", BY_DAY, periods))
+        differences += compare_cells("service", cells(results, by, adjusted), *read_summary(client, url, "service", by, periods))
+    if not month:  # what was posted on a day is of any month
+        differences += compare_cells("posted", posted_cells(payouts), *read_summary(client, url, "posted", BY_DAY, periods))
     return differences
 
 
+def only(month: str) -> dict[str, str]:
+    first = date.fromisoformat(f"{month}-01")
+    return {"from": str(first), "to": str((first + timedelta(days=31)).replace(day=1))}
+
+
 def recompute(
-    ingest: str, registry: str, subsidy: str, token: str, tell: Callable[[str], None] = lambda _: None, own_policies: Iterable[bytes] = ()
-) -> Report:
-    """Read, fold and compare all there is; `tell` hears of each step. `own_policies`: the county's files."""
+    ingest: str, registry: str, subsidy: str, token: str, tell: Callable[[str], None] = lambda _: None, own_policies: Iterable[bytes] = (),
+    month: str | None = None,
+) -> Report:  # fmt: skip
+    """Read and fold all there is; compare it, or what is of one month. `tell` hears of each step. `own_policies`: the county's files."""
     with httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=30) as client:
         changes, scans = read_partitions(client, registry), read_partitions(client, ingest)
         for name, logs in (("registry", changes), ("ingest", scans)):
@@ -368,11 +390,13 @@ def recompute(
         policies = [Policy(document) for document in answered]
         rulings = read_rulings(client, subsidy)
         results = {parcel: judge(parcel[0], told, known, policies, rulings.get(parcel, ())) for parcel, told in parcels.items()}
-        report = Report(positions(scans), positions(changes), results, differences + compare(client, subsidy, results))
-    in_transit, judged = report.in_transit, len(results) - report.in_transit
+        differences += compare(client, subsidy, results, answered, month)
+    in_transit = sum(r.outcome is None for r in results.values())
+    judged = len(results) - in_transit
     tell(f"按 docs/rules.md 与上述政策重算：{len(results)} 件 − 在途 {in_transit} 件 = 已判定 {judged} 件")
     tell(f"Folded anew from docs/rules.md and that policy: {len(results)} parcels − {in_transit} in transit = {judged} judged")
-    return report
+    shown = {p: r for p, r in results.items() if month is None or str(r.service_date).startswith(month)}
+    return Report(positions(scans), positions(changes), shown, differences)
 
 
 def options_of(arguments: list[str]) -> argparse.Namespace:
@@ -383,14 +407,22 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--token", required=True, metavar="JWT", help="审计员令牌 · a token of the role auditor")
     policy = "县里自己的政策文件，可多次给出 · the county's own policy file (TOML); may be given several times"
     parser.add_argument("--policy", action="append", default=[], type=Path, metavar="FILE", help=policy)
+    period = "只核对该月，如 2023-07 · only this month's parcels, lines and closing"
+    parser.add_argument("--period", metavar="YYYY-MM", type=month_of, help=period)
     return parser.parse_args(arguments)
+
+
+def month_of(text: str) -> str:
+    """Raises ValueError where that is no month."""
+    date.fromisoformat(f"{text}-01")
+    return text
 
 
 def main(arguments: list[str]) -> int:
     options = options_of(arguments)
     try:
         own = [path.read_bytes() for path in options.policy]
-        report = recompute(options.ingest, options.registry, options.subsidy, options.token, print, own)
+        report = recompute(options.ingest, options.registry, options.subsidy, options.token, print, own, options.period)
     except httpx.HTTPStatusError as error:
         answer = error.response
         why = "须用有效的审计员令牌 · it takes a valid token of the role auditor" if answer.status_code in (401, 403) else answer.text[:200]

@@ -59,6 +59,7 @@ async def test_totals_by_reason_say_what_each_means(books: Books, client: httpx.
         "parcel.returned": (1, 0),
     }
     labels = {item["key"]["reason_code"]: item["label"] for item in body["items"]}
+    assert labels["rate.village.unfiled.near"] == {"zh": "村级、未备案、近", "en": "village, not filed, near"}
     assert labels["parcel.returned"] == {"zh": "快件已退回寄件方", "en": "The parcel was returned to its sender"}
     assert labels["site.unmapped"]["zh"] == "扫描中的站点名称或编码还没有对应到登记站点"
 

@@ -361,3 +361,8 @@ def test_progress_without_a_terminal_is_a_few_lines(capsys: pytest.CaptureFixtur
         for _ in range(1000):
             count()
     assert [line.split("/")[0].strip() for line in capsys.readouterr().out.splitlines()[1:]] == ["250", "500", "750", "1000"]
+
+
+def test_a_month_that_is_none_is_told_before_anything_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["recompute", "--period", "2023-7"]) == cli.MISUSED
+    assert "不是月份" in capsys.readouterr().err

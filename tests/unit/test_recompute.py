@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from deploy.demo import recompute as recomputation
+from deploy.demo.months import adjusted_fen, compare_months
 from deploy.demo.recompute import (
     CELL,
     EVER,
@@ -102,7 +103,8 @@ def payout(amount_fen: int, revision: int, reverses: str | None = None, **other:
         "brand": "zto",
         "waybill_no": "731",
     }
-    where |= {"scheme": "downlink", "posted_at": "2026-11-24T23:30:00+00:00", "reason_codes": ["rate.x"]}
+    where |= {"scheme": "downlink", "posted_at": "2026-11-24T23:30:00+00:00", "reason_codes": ["rate.x"], "adjusts": None}
+    where |= {"period": "2023-07", "policy_version": "p1"}
     return {"payout_id": f"pay_{revision}", "revision": revision, "amount_fen": amount_fen, "reverses": reverses} | where | other
 
 
@@ -170,6 +172,7 @@ class Platform:
     )
     posted: list[dict[str, Any]] = field(default_factory=lambda: [cell(POSTED_ON, [1, 1, 0, 0, 0, 45, 0])])
     asked: list[str] = field(default_factory=list)
+    periods: list[dict[str, Any]] = field(default_factory=list)  # none: that of the payouts
     totals_are_off_by: int = 0
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -181,6 +184,8 @@ class Platform:
         if path == "/v1/payouts":
             wanted = [p for p in self.payouts if asked.get("from", "") <= p["service_date"] < asked.get("to", "9")]
             return httpx.Response(200, json={"items": wanted, "next_cursor": None})
+        if path == "/v1/periods":
+            return httpx.Response(200, json={"items": self.periods or [month(self.payouts)], "next_cursor": None})
         found = [c for c in getattr(self, asked["date_basis"]) if asked["from"] <= c["day"] < asked["to"]]
         return httpx.Response(200, json=self.summed(found, asked["group_by"].split(",")))
 
@@ -194,6 +199,15 @@ class Platform:
         return {"items": items, "totals": totals | {"accrued_fen": totals["accrued_fen"] + self.totals_are_off_by}, "next_cursor": None}
 
 
+def month(payouts: list[dict[str, Any]], **other: Any) -> dict[str, Any]:
+    """July, as its lines add up; all of these lines are of it."""
+    plain = [p for p in payouts if p["adjusts"] is None]
+    gross, adjusted = sum(p["amount_fen"] for p in plain), sum(p["amount_fen"] for p in payouts if p["adjusts"])
+    parcels = sum(1 if p["reverses"] is None else -1 for p in plain)
+    told = {"period": "2023-07", "status": "open", "parcels": parcels, "gross_fen": gross, "adjusted_fen": adjusted}
+    return told | {"carried_out_fen": 0} | other
+
+
 def sums(found: list[dict[str, Any]]) -> dict[str, int]:
     return {column: sum(c[column] for c in found) for column in CELL}
 
@@ -201,6 +215,14 @@ def sums(found: list[dict[str, Any]]) -> dict[str, int]:
 def differences(platform: Platform, results: dict[tuple[str, str], Result] = RESULTS) -> list[str]:
     with httpx.Client(transport=httpx.MockTransport(platform)) as http:
         return compare(http, "http://subsidy", results)
+
+
+def test_of_one_month_only_that_is_compared() -> None:
+    late = payout(45, 9, waybill_no="799", service_date="2024-02-29", period="2024-02")
+    platform = Platform(payouts=[*Platform().payouts, late], periods=[month(Platform().payouts)])
+    with httpx.Client(transport=httpx.MockTransport(platform)) as http:
+        assert compare(http, "http://subsidy", RESULTS, (), "2023-07") == []
+        assert any("799" in line for line in compare(http, "http://subsidy", RESULTS, (), "2024-02"))
 
 
 def test_a_platform_that_says_the_truth() -> None:
@@ -218,6 +240,8 @@ def moved(cells: list[dict[str, Any]], **other: Any) -> list[dict[str, Any]]:
 
 
 LIES: dict[str, tuple[Platform, str]] = {
+    "a month that is not its lines": (Platform(periods=[month([payout(46, 1)])]), "2023-07: 明细 lines [1, 45, 0]"),
+    "a month that has no lines": (Platform(periods=[month([payout(45, 1)]), month([], period="2023-09", parcels=1)]), "2023-09"),
     "a payout on a day that no parcel has": (Platform(payouts=invented("2024-02-29")), "799"),
     "a payout before all time": (Platform(payouts=invented("1999-12-31")), "799"),
     "a payout after all time": (Platform(payouts=invented("2150-01-01")), "799"),
@@ -353,7 +377,7 @@ def carried(place: Path, *arguments: str, packages: str = sysconfig.get_path("pu
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
-    for name in ("recompute.py", "rules.py", "records.py"):
+    for name in ("recompute.py", "months.py", "records.py", "rules.py"):
         shutil.copy(Path(recomputation.__file__).with_name(name), tmp_path)
     return tmp_path
 
@@ -390,3 +414,38 @@ def test_a_python_without_the_packages_says_which(bare: Path) -> None:
     assert ran.returncode == 1
     assert "httpx" in ran.stderr
     assert "pip install httpx common-expression-language" in ran.stderr
+
+
+# closings
+
+
+def cap(amount_fen: int, revision: int, **other: Any) -> dict[str, Any]:
+    return payout(amount_fen, revision, adjusts="pay_1", reason_codes=["ceiling.average"], **other)
+
+
+def test_what_a_closing_took_off_is_no_part_of_what_a_parcel_is_entitled_to() -> None:
+    assert compare_payouts({PARCEL: PAID}, [payout(45, 1), cap(-5, 2)]) == []
+    assert adjusted_fen([payout(45, 1), cap(-5, 2), cap(5, 3, reverses="pay_2")]) == {PARCEL: 0}
+
+
+LIMITS = {("p1", "downlink"): 40}
+MONTHS: list[tuple[str, list[dict[str, Any]], dict[str, Any], bool]] = [
+    ("capped to the limit", [payout(45, 1), cap(-5, 2)], {"status": "closed"}, True),
+    ("not closed yet", [payout(45, 1)], {}, True),
+    ("closed above the limit", [payout(45, 1)], {"status": "closed"}, False),
+    ("what cannot be taken is carried on", [payout(45, 1)], {"status": "closed", "carried_out_fen": 5}, True),
+    ("one fen too little taken", [payout(45, 1), cap(-4, 2)], {"status": "closed"}, False),
+    ("more is told to be taken than was", [payout(45, 1)], {"adjusted_fen": -5}, False),
+]
+
+
+@pytest.mark.parametrize(("name", "payouts", "told", "true"), MONTHS, ids=[m[0] for m in MONTHS])
+def test_months_are_added_up(name: str, payouts: list[dict[str, Any]], told: dict[str, Any], true: bool) -> None:
+    assert (compare_months(payouts, [month(payouts, **told)], LIMITS) == []) == true
+
+
+def test_a_closed_month_may_not_exceed_the_ceiling_together_with_those_before_it() -> None:
+    june, july = payout(50, 1, period="2023-06"), payout(30, 2)
+    told = [month([june], period="2023-06", status="closed", carried_out_fen=10), month([july], status="closed")]
+    assert compare_months([june, july], told, LIMITS) == []
+    assert compare_months([june, july | {"amount_fen": 31}], [told[0], month([july | {"amount_fen": 31}], status="closed")], LIMITS)

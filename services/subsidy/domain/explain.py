@@ -179,7 +179,7 @@ def _clause(n: int, step: Step, lang: Lang) -> str:
 
 
 def _line(line: Line, lang: Lang) -> str:
-    return _say(lang, "line", rate=line.rate_id, tier=_tier(line.when, lang), amount=yuan(line.amount_fen))
+    return _say(lang, "line", rate=line.rate_id, tier=tier_words(line.when, lang), amount=yuan(line.amount_fen))
 
 
 def _adjusted(trace: Trace, posted: Posted, lang: Lang) -> str:
@@ -200,7 +200,8 @@ def _day(day: date, lang: Lang) -> str:
     return f"{day.year}年{day.month}月{day.day}日" if lang == "zh" else f"{day.day} {wording.MONTHS[day.month - 1]} {day.year}"
 
 
-def _tier(when: Mapping[str, FactValue], lang: Lang) -> str:
+def tier_words(when: Mapping[str, FactValue], lang: Lang) -> str:
+    """`village, not filed, far`: what a rate is for."""
     return ("、" if lang == "zh" else ", ").join(wording.TIERS[lang][fact, value] for fact, value in when.items())
 
 
@@ -275,7 +276,7 @@ def _differences(trace: Trace, names: Names, lang: Lang, old: Posted, new: Poste
     if was != now:
         same_place = (old.station_id, old.service_date) == (new.station_id, new.service_date)
         filing_only = same_place and {fact for fact, _ in was.items() ^ now.items()} == {"filed"}
-        yield _say(lang, "new_filing" if filing_only else "new_tier", old=_tier(was, lang), new=_tier(now, lang))
+        yield _say(lang, "new_filing" if filing_only else "new_tier", old=tier_words(was, lang), new=tier_words(now, lang))
     elif old.amount_fen != new.amount_fen:
         yield _say(lang, "new_amount", old=yuan(old.amount_fen), new=yuan(new.amount_fen))
 
@@ -300,7 +301,7 @@ def _ruling(trace: Trace, ruled: Ruled, lang: Lang) -> str:
 
 def _word(trace: Trace, lang: Lang, posted: Posted, code: str) -> str:
     """Why a line was posted, in a few words."""
-    return _say(lang, "tier", tier=_tier(_when(trace, posted), lang)) if code.startswith(RATE) else _reason(trace, lang, code)
+    return _say(lang, "tier", tier=tier_words(_when(trace, posted), lang)) if code.startswith(RATE) else _reason(trace, lang, code)
 
 
 def _reason(trace: Trace, lang: Lang, code: str) -> str:

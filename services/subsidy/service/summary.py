@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 
 from services.subsidy.domain import wording
+from services.subsidy.domain.explain import tier_words
 from services.subsidy.domain.policy import Policy
 from services.subsidy.repository import summary as sql
 from services.subsidy.service.known import Books, Known
@@ -166,6 +167,9 @@ class Words:
         """The first sentence that explains it; of a clause what it asks for, of a rate its name."""
         if code in wording.REASONS["zh"]:
             return wording.REASONS["zh"][code].split("。")[0], wording.REASONS["en"][code].split(". ")[0].rstrip(".")
+        tier = next((t for p in reversed(self._policies) for t in p.tiers if f"rate.{t.rate_id}" == code), None)
+        if tier:
+            return tier_words(tier.when, "zh"), tier_words(tier.when, "en")
         clause = next((c for p in reversed(self._policies) for c in p.clauses if c.reason_code == code), None)
         if clause:
             return f"不符合：{clause.title['zh']}", f"Not so: {clause.title['en']}"
