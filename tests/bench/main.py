@@ -24,11 +24,11 @@ Figure = dict[str, Any]
 PARTITIONS = 8
 ROOT = Path(__file__).parents[2]
 WANTED = {
-    "subsidy.worker.spread": "ratio >= 0.10",
+    "subsidy.worker.spread": "ratio >= 0.15",
     "subsidy.worker.kafka": "ratio >= 0.10",
     "relay.kafka": "ratio >= 0.4",
     "ingest.accept": "ratio >= 0.25",
-    "push_to_payout.p99": "value <= 2",
+    "push_to_payout.p99": "value <= 1",
     "demo.wall": "value <= 60",
 }
 
@@ -71,7 +71,7 @@ async def _demo(var: Path) -> list[Figure]:
 
 
 BENCHES: dict[str, Callable[[Path], Awaitable[list[Figure]]]] = {
-    "worker": partial(_worker, Broker, ("subsidy.worker.spread", "subsidy.worker.adjacent")),
+    "worker": partial(_worker, Broker, ("subsidy.worker.spread", "subsidy.worker.adjacent", "subsidy.worker.2", "subsidy.worker.4")),
     "worker-kafka": partial(_worker, ApacheKafka, ("subsidy.worker.kafka",)),
     "relay": partial(_relay, Broker, "relay.embedded"),
     "relay-kafka": partial(_relay, ApacheKafka, "relay.kafka"),

@@ -1,6 +1,7 @@
-"""`subsidy.worker.spread`, `.adjacent` and `.kafka`: events per second from records in the broker to committed payouts.
+"""`subsidy.worker.spread`, `.adjacent`, `.kafka`, `.2` and `.4`: events per second from records in the broker to committed payouts.
 
-A parcel's scans come in at least six batches, for `.adjacent` together; `.kafka` is `.spread` with Apache Kafka in the broker's place.
+A parcel's scans come in at least six batches, for `.adjacent` together; `.kafka` is `.spread` with Apache Kafka in the broker's place;
+`.2` and `.4` are `.spread` with so many worker processes, each with its share of the partitions: their floor is one process, same run.
 
 The floor is a bare COPY of rows of the same shape into the same evidence table (its keys, its indexes, 1,000,000 rows in it), in batches
 of the same size, on one connection. The worker is a process of its own, as in production; only the writer's answer to its report is
@@ -148,27 +149,32 @@ def registry() -> list[Any]:
     return [*records, hub, *villages]
 
 
-async def measure(app_dsn: str, bootstrap: str, app: Database, streams: dict[int, list[ScanEvent]]) -> float:
-    """-> events/s from the start of the worker's clients to the last commit."""
+async def measure(app_dsn: str, bootstrap: str, app: Database, streams: dict[int, list[ScanEvent]], processes: int = 1) -> float:
+    """-> events/s from the start of the first worker's clients to the last commit."""
     heads = [len(streams[p]) for p in range(PARTITIONS)]
     async with app.write() as tx:
         await tx.execute("update consumed set next_position = 0, kafka_offset = 0, chain = $2 where topic = $1", SCANS_TOPIC, ORIGIN)
     await publish(bootstrap, SCANS_TOPIC, {p: [msgspec.json.encode(e) for e in events] for p, events in streams.items()})
-    worker = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.bench.subsidy_worker", app_dsn, bootstrap, ",".join(map(str, heads)), stdout=asyncio.subprocess.PIPE
-    )
+    workers = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.bench.subsidy_worker", app_dsn, bootstrap, ",".join(map(str, heads)),
+            ",".join(str(p) for p in range(PARTITIONS) if p % processes == n), stdout=asyncio.subprocess.PIPE,
+        )
+        for n in range(processes)
+    ]  # fmt: skip
     try:
-        assert worker.stdout is not None
         async with asyncio.timeout(300):
-            started = datetime.fromtimestamp(float(await worker.stdout.readline()), UTC)
+            began = [float(await worker.stdout.readline()) for worker in workers if worker.stdout]
+            started = datetime.fromtimestamp(min(began), UTC)
             while await app.pool.fetchval("select coalesce(sum(next_position), 0) from consumed where topic = $1", SCANS_TOPIC) < sum(
                 heads
             ):
                 await asyncio.sleep(0.1)
             ended = await app.pool.fetchval("select max(recorded_at) from batch")
     finally:
-        worker.terminate()
-        await worker.wait()
+        for worker in workers:
+            worker.terminate()
+            await worker.wait()
     elapsed_s: float = (ended - started).total_seconds()
     return sum(heads) / elapsed_s
 
@@ -183,12 +189,14 @@ async def run(owner_dsn: str, app_dsn: str, restart_broker: Any, names: Sequence
         await county.Books(app, PARTITIONS).change(*registry())
         await owner.pool.execute("update consumed set next_position = 1, chain = $2 where topic = $1", REGISTRY_TOPIC, ORIGIN)
         bare = await floor(app, stream([parcel(n, "F", random) for n in range(parcels)], False, random))
-        figures = []
+        figures: list[dict[str, Any]] = []
         for name in names:
             series = name.rpartition(".")[2][0].upper()  # waybill numbers of its own
             bootstrap = await restart_broker()
             streams = stream([parcel(n, series, random) for n in range(parcels)], name == "subsidy.worker.adjacent", random)
-            speed = await measure(app_dsn, bootstrap, app, streams)
+            processes = int(last) if (last := name.rpartition(".")[2]).isdigit() else 1
+            speed = await measure(app_dsn, bootstrap, app, streams, processes)
+            below = figures[0]["value"] if processes > 1 else bare
             paid = await app.pool.fetchval("select count(*) from payout where kind = 'accrual'")
             assert paid >= parcels, f"{paid} payouts of {parcels} parcels"
             figures.append(
@@ -196,8 +204,8 @@ async def run(owner_dsn: str, app_dsn: str, restart_broker: Any, names: Sequence
                     "name": name,
                     "value": round(speed),
                     "unit": "events/s",
-                    "floor": round(bare),
-                    "ratio": round(speed / bare, 3),
+                    "floor": round(below),
+                    "ratio": round(speed / below, 3),
                 }
             )
         return figures
@@ -206,7 +214,7 @@ async def run(owner_dsn: str, app_dsn: str, restart_broker: Any, names: Sequence
         await app.close()
 
 
-async def _worker(dsn: str, bootstrap: str, heads: list[int]) -> None:
+async def _worker(dsn: str, bootstrap: str, heads: list[int], mine: list[int]) -> None:
     """The worker's consumers, with a writer that only answers where its heads are."""
     without_cycles()
     database = await Database(dsn, max_size=POOL).open()
@@ -220,9 +228,9 @@ async def _worker(dsn: str, bootstrap: str, heads: list[int]) -> None:
 
         return report
 
-    scans, *_ = consumers(database, bootstrap, answers(heads), answers([1]), list(range(PARTITIONS)))
+    scans, *_ = consumers(database, bootstrap, answers(heads), answers([1]), mine)
     await scans.run(stop)
 
 
 if __name__ == "__main__":
-    uvloop.run(_worker(sys.argv[1], sys.argv[2], [int(h) for h in sys.argv[3].split(",")]))
+    uvloop.run(_worker(sys.argv[1], sys.argv[2], *([int(n) for n in text.split(",")] for text in sys.argv[3:5])))
