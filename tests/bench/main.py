@@ -18,7 +18,7 @@ from deploy.embedded.runtime import Runtime, embedded
 from deploy.kafka import jars
 from deploy.kafka.broker import ApacheKafka
 from services.ingest.migrate import install
-from tests.bench import ingest_accept, push_to_payout, relay, subsidy_worker
+from tests.bench import explain, ingest_accept, push_to_payout, relay, subsidy_worker
 
 Figure = dict[str, Any]
 PARTITIONS = 8
@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 WANTED = {
     "subsidy.worker.spread": "ratio >= 0.15",
     "subsidy.worker.kafka": "ratio >= 0.10",
+    "explain.p99": "ratio <= 30",
     "relay.kafka": "ratio >= 0.4",
     "ingest.accept": "ratio >= 0.25",
     "push_to_payout.p99": "value <= 1",
@@ -36,7 +37,8 @@ WANTED = {
 async def _worker(broker: type[Broker], names: Sequence[str], var: Path) -> list[Figure]:
     async with embedded(var, _silent, broker) as runtime:
         dsns = await create_database(runtime.installation, "subsidy", "bench_subsidy")
-        return await subsidy_worker.run(dsns.owner, dsns.app, partial(_reborn, runtime), names)
+        figures = await subsidy_worker.run(dsns.owner, dsns.app, partial(_reborn, runtime), names)
+        return figures + (await explain.run(dsns.app, var) if broker is Broker else [])
 
 
 async def _relay(broker: type[Broker], name: str, var: Path) -> list[Figure]:
