@@ -20,6 +20,7 @@ _MEANINGS = {
     403: "the token's roles lack the scope 令牌的角色没有权限",
     404: "there is none, or it is another's 没有，或属于他人",
     409: "it contradicts what is recorded 与已有记录冲突",
+    410: "the cursor has expired; begin with the first page 游标已过期，请从第一页开始",
     413: "the body is too large 请求体过大",
     415: "the body is of another type than the operation takes 请求体类型不对",
     422: "a field or a query key is wrong; `errors` says which 内容有误，见 errors",

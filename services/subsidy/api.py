@@ -9,13 +9,14 @@ from services.subsidy.routes import books, budgets, holds, parcels, periods
 from services.subsidy.service.budgets import Budgets
 from services.subsidy.service.closing import Closings
 from services.subsidy.service.holds import Holds
-from services.subsidy.service.known import Books
+from services.subsidy.service.known import Books, cursor_key
 from services.subsidy.service.lists import Lists
 from services.subsidy.service.parcels import Parcels
 from services.subsidy.service.summary import Summaries
 from services.subsidy.settings import Settings
 from shared import process, telemetry
 from shared.auth import Verifier
+from shared.cursors import Cursors
 from shared.db import Database
 from shared.http import create_app
 from shared.settings import load
@@ -35,6 +36,7 @@ def build(settings: Settings) -> FastAPI:
         await database.open()
         try:
             shared = Books(database)
+            app.state.cursors = Cursors(await cursor_key(database))
             app.state.parcels, app.state.lists, app.state.summaries = Parcels(shared), Lists(shared), Summaries(shared)
             app.state.holds = Holds(shared)
             app.state.closings, app.state.budgets = Closings(shared), Budgets(shared)

@@ -389,6 +389,16 @@ Table(
     PrimaryKeyConstraint("policy_version"),
 )
 
+# What cursors are signed with.
+Table(
+    "cursor_key",
+    metadata,
+    Column("one", SmallInteger, nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("one"),
+    CheckConstraint("one = 1", "one_row"),
+)
+
 # No row: open. A month opens with its first posting, and is closed with every month before it.
 Table(
     "period",

@@ -1,12 +1,14 @@
 """The summary: the example of api.md §4 held against the running API, and every answer given again as it was known then."""
 
 import json
+import time
 from typing import Any
 
 import httpx
 from pydantic import BaseModel
 
 from services.subsidy import schemas
+from shared.cursors import TTL_S, Cursors
 from tests.contract.subsidy_api import JULY, get, problem
 from tests.integration.subsidy_books import Books, alias, at, filing, scan, station
 
@@ -100,6 +102,20 @@ async def test_pages_of_a_summary_keep_their_revision(books: Books, client: http
         if (cursor := body["next_cursor"]) is None:
             break
     assert seen == [f"2023-07-0{d}" for d in range(1, 8)]
+
+
+async def test_a_cursor_is_good_for_its_own_question_and_for_a_day(books: Books, client: httpx.AsyncClient) -> None:
+    await books.send(*(scan(f"W{d}", scanned_at=at(d)) for d in range(1, 4)))
+    asked = JULY | {"group_by": "day", "limit": "1"}
+    cursor = (await get(client, "/v1/summary", schemas.Summary, **asked))["next_cursor"]
+    assert (await get(client, "/v1/summary", schemas.Summary, cursor=cursor, **asked | {"limit": "2"}))["items"]
+    other = await problem(client, "/v1/summary", 422, cursor=cursor, brand="zto", **asked)
+    assert other["errors"][0]["code"] == "cursor.invalid"
+    await problem(client, "/v1/payouts", 422, cursor=cursor)
+    (row,) = await books.rows("select key from cursor_key")
+    asked_for = repr(("/v1/summary", sorted((JULY | {"group_by": "day"}).items())))
+    old = Cursors(row["key"], lambda: time.time() - 2 * TTL_S).seal(asked_for, cursor.split(".")[0])
+    assert (await problem(client, "/v1/summary", 410, cursor=old, **asked))["code"] == "cursor.expired"
 
 
 async def test_known_at_gives_again_what_was_answered_then(books: Books, client: httpx.AsyncClient) -> None:

@@ -170,10 +170,11 @@ async def test_one_fen_changed_in_the_database_is_found(demo: Demonstrated) -> N
         assert changed is not None
         after = recomputed(Access(installation))
     assert (before.returncode, after.returncode) == (0, 1)
-    *read, parcel, cell, totals, last = after.stdout.splitlines()
+    *read, month, parcel, cell, totals, last = after.stdout.splitlines()
     assert read == before.stdout.splitlines()[:-1]  # logs, policy and what was folded are as they were
     assert [line for line in read if line.startswith("政策 policy yuanqu-2023.1 sha256 ")]
+    assert month.startswith("2023-07: 明细 lines [")  # the month is told as it was added up when it was posted
     assert "posted" in parcel
-    assert last.startswith("✗ 不一致 3 处")
+    assert last.startswith("✗ 不一致 4 处")
     assert cell.startswith("posted (")  # its day, station and brand
     assert totals.startswith("posted totals")

@@ -12,6 +12,7 @@ _BATCH = "select revision, recorded_at, registry_revision from batch"
 LATEST = f"{_BATCH} order by revision desc limit 1"
 KNOWN_AT = f"{_BATCH} where recorded_at <= $1 order by recorded_at desc limit 1"
 BY_REVISION = f"{_BATCH} where revision = $1"
+CURSOR_KEY = "select key from cursor_key"
 # The older of the topics' watermarks, once each has one.
 WATERMARK = "select case when count(*) = cardinality($1::text[]) then min(reached) end from watermark where topic = any($1)"
 PENDING_NOW = "select count(*) from reassessment where done_batch_no is null"

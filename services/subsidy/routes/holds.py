@@ -1,6 +1,6 @@
 """Holds: what waits for a person, decisions on it, holds placed by hand."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
@@ -8,22 +8,24 @@ from starlette.responses import Response
 from services.subsidy import schemas_holds as schemas
 from services.subsidy.service.tenancy import tenant_of
 from shared.auth import Principal, requires
-from shared.http import next_link, parse_many, reply
+from shared.cursors import OPENED, page
+from shared.http import parse_many, reply
 from shared.openapi import problems
 
 router = APIRouter(tags=["holds 暂缓"])
 HoldId = Annotated[str, Path(max_length=64, description="`hold_id`, like hld_…")]
 
 
-def _page(request: Request, body: dict[str, Any]) -> Response:
-    return reply(request, body, headers=next_link(request, body["next_cursor"]))
-
-
-@router.get("/v1/holds", summary="Holds 暂缓清单", responses=problems(), response_model=schemas.Holds)
-async def holds(request: Request, query: Annotated[schemas.HoldQuery, Query()], principal: Principal = requires("holds:read")) -> Response:
+@router.get("/v1/holds", summary="Holds 暂缓清单", responses=problems(410), response_model=schemas.Holds)
+async def holds(
+    request: Request,
+    query: Annotated[schemas.HoldQuery, Query()],
+    principal: Principal = requires("holds:read"),
+    cursor: str | None = OPENED,
+) -> Response:
     """What waits for a person, and what did."""
     filters = {"reason_code": parse_many(query.reason_code), "station_id": parse_many(query.station_id)}
-    return _page(request, await request.app.state.holds.list(tenant_of(principal), filters, query.status, query.limit, query.cursor))
+    return page(request, await request.app.state.holds.list(tenant_of(principal), filters, query.status, query.limit, cursor))
 
 
 @router.post(
@@ -58,9 +60,12 @@ async def decide(
     return reply(request, await request.app.state.holds.decide(principal, hold_id, body), status=201)
 
 
-@router.get("/v1/rulings", summary="Rulings on holds 暂缓决定清单", responses=problems(), response_model=schemas.Rulings)
+@router.get("/v1/rulings", summary="Rulings on holds 暂缓决定清单", responses=problems(410), response_model=schemas.Rulings)
 async def rulings(
-    request: Request, query: Annotated[schemas.RulingQuery, Query()], principal: Principal = requires("log:read")
+    request: Request,
+    query: Annotated[schemas.RulingQuery, Query()],
+    principal: Principal = requires("log:read"),
+    cursor: str | None = OPENED,
 ) -> Response:
     """All that people said of holds, in its order: what a recomputation needs beside the logs and the policies."""
-    return _page(request, await request.app.state.holds.rulings(query.after_revision, query.limit, query.cursor))
+    return page(request, await request.app.state.holds.rulings(query.after_revision, query.limit, cursor))

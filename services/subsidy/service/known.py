@@ -28,6 +28,12 @@ class Known(NamedTuple):
     as_of: dict[str, Any]
 
 
+async def cursor_key(database: Database) -> bytes:
+    """The secret that all processes of this API sign cursors with."""
+    key: bytes = await database.pool.fetchval(reads.CURSOR_KEY)
+    return key
+
+
 class Books:
     """The database, and what is worth keeping between requests."""
 
