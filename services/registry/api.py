@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 from services.registry.health import check_installation
-from services.registry.routes import divisions, filings, log, operators, standing, stations
+from services.registry.routes import divisions, filings, log, merchants, operators, standing, stations
 from services.registry.schemas import MAX_BODY_BYTES
 from services.registry.settings import Settings
 from shared import process
@@ -18,9 +18,10 @@ from shared.telemetry import configure
 
 TITLE = "Tongcun registry 通村登记"
 DESCRIPTION = (
-    "Stations, aliases and filings 站点、别名与末端备案, as they were and as they were known; each write is a position of the log."
+    "Stations, aliases, filings and merchants 站点、别名、末端备案与申报主体, as they were and as they were known; "
+    "each write is a position of the log."
 )
-ROUTERS = (divisions.router, operators.router, stations.router, filings.router, standing.router, log.router)
+ROUTERS = (divisions.router, operators.router, stations.router, filings.router, merchants.router, standing.router, log.router)
 
 
 def build(settings: Settings) -> FastAPI:

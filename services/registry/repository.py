@@ -13,6 +13,7 @@ from shared.db import Read, Write
 _decode: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
 
 R = TypeVar("R", Division, Operator, Station, Merchant)
+H = TypeVar("H", Station, Merchant)  # whose past is shown
 KINDS: dict[type[AnyRecord], str] = {Division: "division", Operator: "operator", Station: "station", Merchant: "merchant"}
 
 
@@ -116,10 +117,10 @@ async def every(read: Read, cls: type[R], revision: int) -> list[tuple[R, dateti
     return [(_typed(cls, _decode.decode(row["document"])), row["recorded_at"]) for row in rows]
 
 
-async def past(read: Read, station_id: str, revision: int) -> list[Recorded]:
+async def past(read: Read, cls: type[H], id_: str, revision: int) -> list[Recorded[H]]:
     """Oldest first."""
-    rows = await read.fetch(PAST, KINDS[Station], station_id, revision)
-    return [Recorded(r["recorded_at"], _typed(Station, _decode.decode(r["document"])), r["actor"], r["reason"]) for r in rows]
+    rows = await read.fetch(PAST, KINDS[cls], id_, revision)
+    return [Recorded(r["recorded_at"], _typed(cls, _decode.decode(r["document"])), r["actor"], r["reason"]) for r in rows]
 
 
 async def traced(read: Read, terms: Iterable[str]) -> list[str]:

@@ -3,16 +3,18 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
-from shared.contracts.registry import Filing, FilingSegment, Station
+from shared.contracts.registry import Filing, FilingSegment, Merchant, Station
+
+R = TypeVar("R", Station, Merchant)
 
 
-class Recorded(NamedTuple):
-    """A station as somebody recorded it, and why if they said so."""
+class Recorded(NamedTuple, Generic[R]):
+    """A record as somebody recorded it, and why if they said so."""
 
     recorded_at: datetime
-    station: Station
+    record: R
     actor: str | None = None
     reason: str | None = None
 
@@ -29,7 +31,7 @@ class Row:
     superseded_at: datetime | None = None
 
 
-def filing_rows(snapshots: Iterable[Recorded]) -> list[Row]:
+def filing_rows(snapshots: Iterable[Recorded[Station]]) -> list[Row]:
     """Rows by filing, valid time and recorded time. `snapshots`: oldest first."""
     believed: dict[tuple[str, FilingSegment], Row] = {}
     gone: list[Row] = []

@@ -1,12 +1,12 @@
 """Stations: where one may stand, whose it is, and how a change cuts its life."""
 
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from msgspec.structs import replace
 
+from services.registry.domain.names import plain
 from services.registry.domain.refusals import Conflict, Invalid
 from services.registry.domain.segments import changed_from, index_at, overlap
 from shared.contracts.registry import Division, DivisionSegment, Level, Operator, OperatorSegment, Station, StationSegment
@@ -61,18 +61,13 @@ def check_name(new: OperatorSegment, operators: Iterable[Operator]) -> None:
     """One name is one operator's at a time: a request sent again after a timeout must not split a beneficiary in two."""
     for other in operators:
         for segment in other.segments:
-            if overlap(segment, new) and _plain(segment.name) == _plain(new.name):
+            if overlap(segment, new) and plain(segment.name) == plain(new.name):
                 raise Conflict(
                     "operator.name_taken",
                     f"该时段已有同名运营企业 {other.operator_id}（{segment.name}）：同一家请直接使用此编号，另一家请用可区分的全称。",
                     f"Operator {other.operator_id} ({segment.name}) bears this name in that period: "
                     "use its id if it is the same, else give a full name that tells the two apart.",
                 )
-
-
-def _plain(name: str) -> str:
-    """As a reader compares names: full-width or half-width, spaces and case make no other company."""
-    return "".join(unicodedata.normalize("NFKC", name).split()).casefold()
 
 
 def check_filer(operator: Operator | None) -> None:

@@ -22,6 +22,16 @@ def may_see(principal: Principal, station: Station) -> bool:
     return readable_by(station, principal.claim_kind, principal.claim)
 
 
+def merchant_limit(principal: Principal) -> str | None:
+    """The merchant that a caller is limited to, in reading as in writing; None: nobody. Merchants see nothing of each other."""
+    return principal.tenant("merchant")
+
+
+def knows_merchants(principal: Principal) -> bool:
+    """Whether a merchant is shown whole: to whoever works on declarations. What it sells, and who owns it, is nobody else's business."""
+    return "declarations:read" in principal.scopes
+
+
 def need(principal: Principal, scope: str) -> None:
     """For a scope that depends on what the body says."""
     if scope not in principal.scopes:
@@ -39,6 +49,10 @@ def no_station() -> Problem:
 
 def no_filing() -> Problem:
     return not_found("备案", "filing", "filing.not_found")
+
+
+def no_merchant() -> Problem:
+    return not_found("申报主体", "merchant", "merchant.not_found")
 
 
 def no_operator() -> Problem:

@@ -107,7 +107,7 @@ async def _check_receipts(draft: Recording, filing: Filing) -> None:
 
 async def _answer(draft: Recording, station: Station, filing_id: str, moment: datetime) -> schemas.FilingAnswer:
     """The filing as it now was at the moment that the write was about."""
-    past = await repository.past(draft.tx, station.station_id, draft.known)
+    past = await repository.past(draft.tx, Station, station.station_id, draft.known)
     row = _holding(filing_rows([*past, Recorded(draft.recorded_at, station, draft.actor, draft.reason)]), filing_id, moment)
     return schemas.FilingAnswer(**dict(shown.filing_item(row)), station_id=station.station_id, as_of=draft.as_of(moment))
 
@@ -116,7 +116,7 @@ async def _recorded(database: Database, station_id: str, filing_id: str, moment:
     """The filing as it is recorded, for a request that changes nothing."""
     async with database.read() as read:
         at = await reads.pin(read, moment, None)
-        rows = filing_rows(await repository.past(read, station_id, at.revision.revision))
+        rows = filing_rows(await repository.past(read, Station, station_id, at.revision.revision))
     row = _holding(rows, filing_id, moment)
     return schemas.FilingAnswer(**dict(shown.filing_item(row)), station_id=station_id, as_of=at.as_of())
 

@@ -79,12 +79,12 @@ def _state(state: dict[str, Any]) -> tuple[int, datetime, int]:
     raise bad_cursor()
 
 
-def _in_order(id_: str) -> tuple[int, str]:
+def in_order(id_: str) -> tuple[int, str]:
     """Ids end in the revision that made them: shorter is earlier."""
     return len(id_), id_
 
 
-def _named(q: str | None, *names: str) -> bool:
+def named(q: str | None, *names: str) -> bool:
     return q is None or any(q.strip().casefold() in name.casefold() for name in names)
 
 
@@ -99,7 +99,7 @@ async def divisions(database: Database, query: schemas.DivisionQuery) -> schemas
         if (item := shown.division_item(division, at.moment))
         and (parents is None or item.parent_code in parents)
         and (kinds is None or item.kind in kinds)
-        and _named(query.q, item.name, item.label.en)
+        and named(query.q, item.name, item.label.en)
     ]
     page, cursor = at.page(items, query.limit)
     return schemas.DivisionList(items=page, next_cursor=cursor, as_of=at.as_of())
@@ -112,10 +112,10 @@ async def operators(database: Database, principal: Principal, query: schemas.Ope
         found = await repository.every(read, Operator, at.revision.revision)
     items = [
         item
-        for operator, recorded_at in sorted(found, key=lambda pair: _in_order(pair[0].operator_id))
+        for operator, recorded_at in sorted(found, key=lambda pair: in_order(pair[0].operator_id))
         if own in (None, operator.operator_id)
         and (item := shown.operator_item(operator, recorded_at, at.moment))
-        and _named(query.q, item.name)
+        and named(query.q, item.name)
     ]
     page, cursor = at.page(items, query.limit)
     return schemas.OperatorList(items=page, next_cursor=cursor, as_of=at.as_of())
@@ -142,7 +142,7 @@ async def stations(database: Database, principal: Principal, query: schemas.Stat
         directory = await shown.directory_of(read, (s for s, _ in visible), at.revision.revision)
     items = [
         item
-        for station, recorded_at in sorted(visible, key=lambda pair: _in_order(pair[0].station_id))
+        for station, recorded_at in sorted(visible, key=lambda pair: in_order(pair[0].station_id))
         if (item := shown.station_item(directory, station, recorded_at, at.moment)) and wanted.matches(item)
     ]
     page, cursor = at.page(items, query.limit)
@@ -166,7 +166,7 @@ class _Wanted:
         return (
             all(values is None or getattr(item, name) in values for name, values in self.fields.items())
             and (self.brands is None or not set(self.brands).isdisjoint(item.brands))
-            and _named(self.q, item.name)
+            and named(self.q, item.name)
         )
 
 
@@ -193,7 +193,7 @@ async def filings(database: Database, principal: Principal, station_id: str, que
     async with database.read() as read:
         at = await pin_list(read, query)
         await _visible(read, principal, station_id, at)
-        rows = filing_rows(await repository.past(read, station_id, at.revision.revision))
+        rows = filing_rows(await repository.past(read, Station, station_id, at.revision.revision))
     if not query.history:
         rows = [r for r in rows if r.superseded_at is None and holds(r.segment, at.moment)]
     page, cursor = at.page(sorted(rows, key=_filing_order), query.limit)
@@ -201,7 +201,7 @@ async def filings(database: Database, principal: Principal, station_id: str, que
 
 
 def _filing_order(row: Row) -> tuple[tuple[int, str], datetime, datetime]:
-    return _in_order(row.filing.filing_id), row.segment.valid_from, row.recorded_at
+    return in_order(row.filing.filing_id), row.segment.valid_from, row.recorded_at
 
 
 async def standing(database: Database, principal: Principal, query: schemas.StandingQuery) -> schemas.StandingAnswer:

@@ -110,6 +110,6 @@ def refusals_as_problems() -> Iterator[None]:
         raise Problem(
             409,
             "record.too_large",
-            "该站点的历史记录过大，无法再追加。",
-            "This record's history no longer fits one message: register a new station to go on.",
+            "该记录的历史过大，无法再追加；请另行登记。",
+            "This record's history no longer fits one message: register it anew to go on.",
         ) from None
