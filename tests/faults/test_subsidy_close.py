@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from services.subsidy.domain.policy_file import load
+from services.subsidy.schemas import NewBudget
+from services.subsidy.service.budgets import Budgets
 from services.subsidy.service.closing import Closings
 from services.subsidy.service.known import Books as Known
 from tests.faults.harness import ROOT
-from tests.integration.subsidy_books import Books, audit, emptied, scan
+from tests.integration.subsidy_books import COUNTY, Books, audit, emptied, scan
 from tests.integration.test_subsidy_closing import FILED_SITE, filed, filed_station, give, left, policy
 
 pytest_plugins = ("tests.integration.subsidy_fixtures",)
@@ -87,3 +90,19 @@ async def test_scans_go_on_while_a_close_lies_dead(books: Books, subsidy_dsns: A
     await audit(books)
     (month,) = await books.rows("select status from period where status = 'closed'")
     assert month == {"status": "closed"}
+
+
+async def test_a_budget_of_an_earlier_year_that_comes_while_a_close_lies_dead_does_not_undo_its_plan(subsidy_dsns: Any) -> None:
+    """Its step would be the first in order; the one that was dying is ended before it."""
+    _, text = policy("first_come")
+    text = text.replace("valid_from = 2023-01-01T", "valid_from = 2022-07-01T")  # so that 2022 has a rule, too
+    async with emptied(subsidy_dsns, [(load(text.encode()), text)]) as books:
+        await give(books, 200)
+        await books.send(*(scan(f"U{n}") for n in range(20)))
+        assert await closing(subsidy_dsns.app, "close.after_chunk") == -signal.SIGKILL
+        line = NewBudget(county_code=COUNTY, scheme="downlink", year=2022, source="province", amount_fen=1000, document="晋财建〔2022〕9号")
+        await Budgets(Known(books.database)).add(line, "finance-1")
+        assert await closing(subsidy_dsns.app) == 0
+        await audit(books)
+        (month,) = await figures(books)
+        assert (month["status"], month["net_fen"]) == ("closed", 200)

@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from services.subsidy.domain.policy_file import load
+from services.subsidy.repository import closing as sql
 from services.subsidy.schemas import NewBudget
 from services.subsidy.service.budgets import Budgets
 from services.subsidy.service.closing import Closings
@@ -181,6 +182,15 @@ async def test_a_month_is_closed_once_and_with_it_every_month_before(books: Book
     assert await posted(books, "2023-08") == UNFILED
 
 
+async def test_of_two_closes_at_once_the_second_is_told_so(books: Books) -> None:
+    await books.send(scan("A"))
+    async with books.database.pool.acquire() as other:
+        await other.fetchval(sql.TAKE_TURN, sql.CLOSING)  # as the first does, for as long as it takes
+        assert await refusal(books, "2023-07") == "period.closing_now"
+        await other.execute(sql.END_TURN, sql.CLOSING)
+    assert (await close(books))["status"] == "closed"
+
+
 async def test_a_close_waits_for_what_is_still_to_be_assessed(books: Books) -> None:
     await books.send(scan("A"))
     await books.change(station(filings=[filing(at(1))], version=2), drain=False)
@@ -275,15 +285,36 @@ async def test_who_waits_for_a_budget_gets_it_at_the_close_after_it_came_before_
     await close(books)
     assert await left(books) == {"A": 36, "B": 4, "C": 0}
     await give(books, 70, "county", "垣财〔2023〕7号")
-    await books.send(scan("D", scanned_at=august(2)))
+    await books.send(scan("D", scanned_at=august(2)), *(scan(w, scanned_at=august(3)) for w in "EFGH"))
     month = await close(books, "2023-08")
-    assert await left(books) == {"A": 36, "B": 36, "C": 36, "D": 2}
-    assert (month["gross_fen"], month["adjusted_fen"]) == (36, 34)
-    kinds = await books.rows("select kind, amount_fen, reason_codes[1] as reason from payout where period = '2023-08' order by 1, 2")
-    assert [tuple(r.values()) for r in kinds] == [
-        ("accrual", 36, "rate.village.unfiled.near"), ("adjustment", 32, "budget.available"), ("adjustment", 36, "budget.available"),
+    assert await left(books) == {"A": 36, "B": 36, "C": 36, "D": 2, "E": 0, "F": 0, "G": 0, "H": 0}
+    assert (month["gross_fen"], month["adjusted_fen"]) == (180, -110)
+    kinds = await books.rows(
+        "select kind, amount_fen, reason_codes[1] as reason from payout where period = '2023-08' and kind <> 'accrual'"
+    )
+    assert sorted(tuple(r.values()) for r in kinds) == [
+        ("adjustment", 32, "budget.available"), ("adjustment", 36, "budget.available"),
+        ("cap", -36, "budget.awaiting"), ("cap", -36, "budget.awaiting"), ("cap", -36, "budget.awaiting"), ("cap", -36, "budget.awaiting"),
         ("cap", -34, "budget.awaiting"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("books", ["hold"], indirect=True)
+async def test_what_a_budget_gives_back_does_not_lift_a_month_above_its_ceiling(books: Books) -> None:
+    """There is money for all, and one parcel's room: who came first gets it, the rest waits for the months that follow."""
+    await books.send(*(scan(w, scanned_at=at(day)) for w, day in zip("ABC", (14, 15, 16), strict=True)))
+    await give(books, 40)
+    await close(books)
+    await give(books, 1000, "county", "垣财〔2023〕7号")
+    await books.send(scan("D", scanned_at=august(2)))
+    month = await close(books, "2023-08")
+    assert await left(books) == {"A": 36, "B": 36, "C": 8, "D": 0}
+    assert (month["parcels"], month["net_fen"], month["carried_out_fen"]) == (1, LIMIT, 0)
+    september = datetime(2023, 9, 3, 9, tzinfo=SHANGHAI)
+    await books.send(*(scan(f"S{n:02}", scanned_at=september) for n in range(20)))  # which leave 4 fen each
+    month = await close(books, "2023-09")
+    assert month["net_fen"] == 20 * 36 + 28 + 36
+    assert set((await left(books)).values()) == {36}
 
 
 @pytest.mark.parametrize("books", ["first_come"], indirect=True)
@@ -325,11 +356,13 @@ async def _live_through(books: Books, seed: int) -> None:
         )
     ]
     chance.shuffle(events)
-    happens: list[Any] = [*(events[i : i + 6] for i in range(0, len(events), 6)), "correction", *["close"] * seed]
+    happens: list[Any] = [*(events[i : i + 6] for i in range(0, len(events), 6)), "correction", "money", *["close"] * seed]
     chance.shuffle(happens)
     for what in [*happens, "close"]:
         if what == "correction":
             await books.change(filed_station(2, at(12)))
+        elif what == "money":
+            await give(books, 300, "county", "垣财〔2023〕7号")
         elif what == "close":
             await _close_next(books)
         else:
@@ -349,7 +382,8 @@ async def _close_next(books: Books) -> None:
         "select sum(gross_fen + adjusted_fen)::int as fen, sum(parcels)::int as parcels from period_total where period <= $1", row["period"]
     )
     assert so_far["fen"] <= LIMIT * so_far["parcels"] + ceiling["carried_out_fen"]
-    assert so_far["fen"] <= 600 + budget["carried_out_fen"]
+    (given,) = await books.rows("select sum(amount_fen)::int as fen from budget")
+    assert so_far["fen"] <= given["fen"] + budget["carried_out_fen"]
 
 
 async def _gross(books: Books) -> dict[str, int]:

@@ -56,7 +56,7 @@ def test_carried_along_the_ceiling_holds_over_all_months_together(lived: list[tu
     limit_fen, carried_fen, net_fen, parcels = 50, 0, 0, 0
     for count, gross_fen in lived:
         total = Total("2023-07", "downlink", 2023, "p.1", count, gross_fen, 0)
-        excess_fen = over_ceiling([total], {"p.1": limit_fen}, carried_fen)
+        excess_fen = max(0, over_ceiling([total], {"p.1": limit_fen}, carried_fen))
         taken_fen = data.draw(st.integers(0, excess_fen))
         carried_fen = carried_out(excess_fen, -taken_fen)
         net_fen, parcels = net_fen + gross_fen - taken_fen, parcels + count
@@ -68,3 +68,4 @@ def test_lines_of_a_policy_without_a_ceiling_make_no_room_and_take_none() -> Non
     capped = Total("2023-07", "downlink", 2023, "p.1", 1, 60, 0)
     free = Total("2023-07", "downlink", 2022, "p.0", 9, 9, 0)
     assert over_ceiling([capped, free], {"p.1": 50}, 0) == 10
+    assert over_ceiling([capped, free], {"p.1": 70}, 3) == -7

@@ -33,13 +33,13 @@ class Total(NamedTuple):
 
 
 def over_ceiling(totals: Iterable[Total], limits: Mapping[str, int], carried_in_fen: int) -> int:
-    """By how many fen a month lies above limit x parcels, what earlier months have left over included; at least 0.
+    """By how many fen a month lies above limit x parcels, what earlier months have left over included; negative: it has room.
 
     `totals`: one scheme's; `limits`: policy version → fen a parcel, of the versions that have a ceiling. Room that one month leaves is not
     carried to the next.
     """
     over_fen = sum(t.net_fen - limits[t.policy_version] * t.parcels for t in totals if t.policy_version in limits)
-    return max(0, carried_in_fen + over_fen)
+    return carried_in_fen + over_fen
 
 
 def carried_out(excess_fen: int, adjusted_fen: int) -> int:

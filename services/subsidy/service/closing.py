@@ -45,8 +45,12 @@ class Closings:
             if await self._status(period) is not Status.CLOSING:
                 await self._begin(period, actor)
             month = await self._month(period)
+            begun = await self._begun(month)
+            for name, planned in begun.items():  # first of all: a step that plans forgets what was planned
+                await self._finish(name, planned, month)
             for step in await self._steps(month):
-                await self._take(step, month)
+                if step.name not in begun:
+                    await self._finish(step.name, await self._plan(step, month), month)
             await self._end(period, actor)
         async with self._books.known() as known:
             (item,) = await _shown(known.read, await sql.months(known.read, period, 1))
@@ -61,6 +65,11 @@ class Closings:
             policies = policies_of(await standing.policies(read))
             return Month(period, policies.county_code or "none", policies)
 
+    async def _begun(self, month: Month) -> dict[str, dict[str, Any]]:
+        """Steps that are planned or done, in order; a budget or a policy that came since may have added others, or left one of them out."""
+        async with self._database.read() as read:
+            return {s["step"]: s for s in (await sql.steps(read, [month.period]))[month.period]}
+
     async def _steps(self, month: Month) -> list[Step]:
         async with self._database.read() as read:
             return await steps_of(read, month)
@@ -72,11 +81,8 @@ class Closings:
             await batch.tx.execute(sql.SET_STATUS, period, batch.batch_no, Status.CLOSING, actor)
         hit("close.after_closing")
 
-    async def _take(self, step: Step, month: Month) -> None:
-        """Plan once, then post what is planned until nothing is left of it."""
-        async with self._database.read() as read:
-            known = next((s for s in (await sql.steps(read, [month.period]))[month.period] if s["step"] == step.name), None)
-        planned = known or await self._plan(step, month)
+    async def _finish(self, name: str, planned: dict[str, Any], month: Month) -> None:
+        """Post what is planned until nothing is left of it."""
         if planned["state"] == "done":
             return
         while await self._post(month):
@@ -86,7 +92,7 @@ class Closings:
             adjusted_fen -= sum(
                 s["adjusted_fen"] for s in (await sql.steps(batch.tx, [month.period]))[month.period] if s["state"] == "done"
             )
-            await _note(batch, month, step, "done", planned, adjusted_fen, carried_out(planned["excess_fen"], adjusted_fen))
+            await _note(batch, month, name, "done", planned, adjusted_fen, carried_out(planned["excess_fen"], adjusted_fen))
         hit("close.after_step")
 
     async def _plan(self, step: Step, month: Month) -> dict[str, Any]:
@@ -98,7 +104,7 @@ class Closings:
             lines = await batch.tx.fetchrow(sql.PLANNED, month.period)
             assert lines is not None, "an aggregate is one row"
             found = {"state": "planned", "lines": lines["lines"], **planned._asdict()}
-            await _note(batch, month, step, "planned", found, lines["fen"], 0)
+            await _note(batch, month, step.name, "planned", found, lines["fen"], 0)
         hit("close.after_planned")
         return found
 
@@ -146,11 +152,9 @@ async def _turn(database: Database) -> AsyncIterator[None]:
             await pg.execute(sql.END_TURN, sql.CLOSING)
 
 
-async def _note(
-    batch: AdminBatch, month: Month, step: Step, state: str, of: Mapping[str, Any], adjusted_fen: int, carried_fen: int
-) -> None:
+async def _note(batch: AdminBatch, month: Month, step: str, state: str, of: Mapping[str, Any], adjusted_fen: int, carried_fen: int) -> None:
     figures = of["carried_in_fen"], of["excess_fen"], adjusted_fen, of["lines"], carried_fen
-    await batch.tx.execute(sql.SET_STEP, month.period, step.name, state, batch.batch_no, *figures)
+    await batch.tx.execute(sql.SET_STEP, month.period, step, state, batch.batch_no, *figures)
 
 
 async def _status(read: Read, period: str) -> Status | None:

@@ -55,12 +55,22 @@ def _ceilings(month: Month) -> list[Step]:
 
 
 async def _plan_ceiling(tx: Write, month: Month, *, scheme: str) -> Plan:
-    limits = {p.policy_version: c.limit_fen_per_parcel for p in month.policies.versions for c in p.ceilings if c.scheme == scheme}
+    over_fen, carried_in_fen = await _over_ceiling(tx, month, scheme)
+    excess_fen = max(0, over_fen)
+    await _take_back(tx, month, scheme, excess_fen, "ceiling.average", policies=sorted(_limits(month, scheme)))
+    return Plan(excess_fen, carried_in_fen)
+
+
+async def _over_ceiling(tx: Write, month: Month, scheme: str) -> tuple[int, int]:
+    """-> (by how much the month is above now, what earlier months have left over in it)."""
     carried_in_fen = await tx.fetchval(sql.CARRIED, f"ceiling.{scheme}", month.period) or 0
     totals = [t for t in await sql.totals(tx, month.period) if (t.period, t.scheme) == (month.period, scheme)]
-    excess_fen = over_ceiling(totals, limits, carried_in_fen)
-    await _take_back(tx, month, scheme, excess_fen, "ceiling.average", policies=sorted(limits))
-    return Plan(excess_fen, carried_in_fen)
+    return over_ceiling(totals, _limits(month, scheme), carried_in_fen), carried_in_fen
+
+
+def _limits(month: Month, scheme: str) -> dict[str, int]:
+    """Policy version -> fen a parcel, of those that have a ceiling."""
+    return {p.policy_version: c.limit_fen_per_parcel for p in month.policies.versions for c in p.ceilings if c.scheme == scheme}
 
 
 async def _take_back(
@@ -115,7 +125,11 @@ async def _plan_budget(tx: Write, month: Month, *, pool: tuple[str, int], amount
         case Exhaustion.FIRST_COME if excess_fen > 0:
             await _fund(tx, month, pool, -excess_fen, "budget.exhausted")
         case Exhaustion.HOLD:
-            left_fen = await _give_back(tx, month, pool, -excess_fen)
+            room_fen = -excess_fen
+            if _limits(month, scheme):  # money that comes back is this month's, and the month has a ceiling
+                over_fen, _ = await _over_ceiling(tx, month, scheme)
+                room_fen = min(room_fen, max(0, -over_fen))
+            left_fen = await _give_back(tx, month, pool, room_fen)
             if left_fen < 0:
                 await _fund(tx, month, pool, left_fen, "budget.awaiting")
     return Plan(excess_fen)
