@@ -59,6 +59,8 @@ app.add_typer(feed_app, name="feed")
 app.add_typer(consumer_app, name="consumer")
 log_app = typer.Typer(no_args_is_help=True, help="编号日志 · the numbered logs")
 app.add_typer(log_app, name="log")
+set_aside_app = typer.Typer(no_args_is_help=True, help="读不懂而搁置的消息 · messages that could not be read")
+app.add_typer(set_aside_app, name="set-aside")
 policy_app = typer.Typer(no_args_is_help=True, help="政策文件 · policy files")
 app.add_typer(policy_app, name="policy")
 
@@ -331,6 +333,18 @@ def consumer_list(demo: OfDemo = False) -> None:
 def consumer_remove(name: str, service: Service = "ingest", demo: OfDemo = False) -> None:
     """日志不再等待这个消费者 · the log waits for it no longer"""
     _over_http(demo, lambda at, http: operations.consumer_remove(at, http, name, service))
+
+
+@set_aside_app.command("list")
+def set_aside_list(demo: OfDemo = False) -> None:
+    """读不懂的消息 · messages that could not be read"""
+    _over_http(demo, operations.set_aside_list)
+
+
+@set_aside_app.command("read")
+def set_aside_read(demo: OfDemo = False) -> None:
+    """升级之后重新读取 · read them again, after an upgrade"""
+    _over_http(demo, operations.set_aside_read)
 
 
 @log_app.command("reopen")

@@ -43,6 +43,7 @@ async def books(at: Access, http: httpx.AsyncClient) -> str:
     return (
         f"记账截至 books reflect everything before {as_of['watermark']}；登记 registry revision {as_of['registry_revision']}；"
         f"待重算 pending reassessments {as_of['pending_reassessments']}"
+        + (f"；搁置消息 messages set aside {as_of['set_aside']}: ./tongcun set-aside list" if as_of["set_aside"] else "")
     )
 
 
@@ -142,6 +143,24 @@ async def log_reopen(at: Access, http: httpx.AsyncClient, partition: int, servic
 async def consumer_remove(at: Access, http: httpx.AsyncClient, name: str, service: str) -> str:
     await _admin(at, http, _writer(service)).call("DELETE", f"/v1/log/consumers/{name}")
     return f"{service}: 已移除 removed {name}; 若它仍在运行，一秒后会再出现 one that still runs is there again a second later"
+
+
+# Messages that could not be read
+
+
+async def set_aside_list(at: Access, http: httpx.AsyncClient) -> str:
+    subsidy = Api(http, at.urls["subsidy"], at.token("auditor"))
+    lines = [
+        f"{v['partition']}/{v['position']}  {v['zh']} {v['en']} [{v['reason_code']}]  {v['detail']}"
+        + ("" if v["read_revision"] is None else f"  已读取 read at revision {v['read_revision']}")
+        async for v in subsidy.pages("/v1/set-aside")
+    ]
+    return "\n".join(lines) or "没有搁置的消息 · nothing is set aside"
+
+
+async def set_aside_read(at: Access, http: httpx.AsyncClient) -> str:
+    asked = (await _admin(at, http, "subsidy").call("POST", "/v1/set-aside/read"))["partitions"]
+    return f"{asked} 个分区将重新读取 · {asked} partitions will read again what they set aside: then ./tongcun set-aside list"
 
 
 # A push by hand

@@ -84,6 +84,7 @@ class AsOf(BaseModel):
     revision: int | None = None
     registry_revision: int | None = None
     pending_reassessments: int | None = None
+    set_aside: int | None = None  # messages that nobody could read yet: in no total
 
 
 def parse_many(text: str | None) -> list[str] | None:

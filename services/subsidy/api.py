@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
-from services.subsidy.routes import books, budgets, holds, parcels, periods
+from services.subsidy.routes import books, budgets, holds, parcels, periods, set_aside
 from services.subsidy.service.budgets import Budgets
 from services.subsidy.service.closing import Closings
 from services.subsidy.service.holds import Holds
 from services.subsidy.service.known import Books, cursor_key
 from services.subsidy.service.lists import Lists
 from services.subsidy.service.parcels import Parcels
+from services.subsidy.service.set_aside import SetAside
 from services.subsidy.service.summary import Summaries
 from services.subsidy.settings import Settings
 from shared import process, telemetry
@@ -38,7 +39,7 @@ def build(settings: Settings) -> FastAPI:
             shared = Books(database)
             app.state.cursors = Cursors(await cursor_key(database))
             app.state.parcels, app.state.lists, app.state.summaries = Parcels(shared), Lists(shared), Summaries(shared)
-            app.state.holds = Holds(shared)
+            app.state.holds, app.state.set_aside = Holds(shared), SetAside(shared)
             app.state.closings, app.state.budgets = Closings(shared), Budgets(shared)
             yield
         finally:
@@ -46,7 +47,7 @@ def build(settings: Settings) -> FastAPI:
 
     app = create_app(
         service="subsidy", title="Tongcun subsidy", description=DESCRIPTION, lifespan=lifespan,
-        routers=[parcels.router, books.router, holds.router, periods.router, budgets.router],
+        routers=[parcels.router, books.router, holds.router, periods.router, budgets.router, set_aside.router],
         checks={"database": lambda: process.check_schema(database, "subsidy")}, max_body_bytes=MAX_BODY_BYTES,
     )  # fmt: skip
     app.state.verifier = Verifier(settings.jwks, settings.issuer)

@@ -7,6 +7,7 @@ UPDATE or DELETE there. What may change is named MUTABLE, and the migration gran
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -373,10 +374,34 @@ Table(
     _batch("asked_batch_no"),  # of partition −1
     Column("site_ids", ARRAY(LargeBinary)),  # parcels with evidence at these sites
     Column("parcel_keys", ARRAY(LargeBinary)),  # these parcels; both null: every parcel
-    Column("cursor", LargeBinary, nullable=False),  # parcels up to here are done
+    Column("set_aside", Boolean, nullable=False, server_default=text("false")),  # no parcels: read again what was set aside
+    Column("cursor", LargeBinary, nullable=False),  # parcels (of set_aside: positions, 8 bytes big-endian) up to here are done
     _batch("done_batch_no", nullable=True),
     PrimaryKeyConstraint("partition", "asked_batch_no"),
     Index(None, "partition", postgresql_where=text("done_batch_no IS NULL")),
+)
+
+# Values of the scans log that no scan could be read from; they are ours to mend, and nothing of them is in any total until then.
+Table(
+    "set_aside",
+    metadata,
+    _partition(),
+    Column("position", BigInteger, nullable=False),
+    _batch(),
+    _text("reason_code"),
+    _text("detail"),
+    Column("sha256", LargeBinary, nullable=False),  # of the value: what the log's chain was extended with
+    Column("value", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("partition", "position"),
+)
+# Those that a later worker could read: since this batch they are evidence.
+Table(
+    "set_aside_read",
+    metadata,
+    _partition(),
+    Column("position", BigInteger, nullable=False),
+    _batch(),
+    PrimaryKeyConstraint("partition", "position"),
 )
 
 Table(

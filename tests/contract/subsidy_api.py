@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel
 
-AS_OF = {"valid_at", "known_at", "watermark", "revision", "registry_revision", "pending_reassessments"}
+AS_OF = {"valid_at", "known_at", "watermark", "revision", "registry_revision", "pending_reassessments", "set_aside"}
 JULY = {"from": "2023-07-01", "to": "2023-08-01"}
 
 

@@ -52,6 +52,7 @@ RECEIPT = {
 AS_OF = {
     "valid_at": None, "known_at": "2023-08-01T08:00:00+08:00", "watermark": None, "revision": None, "registry_revision": None,
     "pending_reassessments": None,
+    "set_aside": None,
 }  # fmt: skip
 
 

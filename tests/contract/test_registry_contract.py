@@ -74,7 +74,7 @@ DIVISION: dict[str, Any] = {
     "rural": True,
     "edition": 2023,
 }
-AS_OF = {"valid_at", "known_at", "watermark", "revision", "registry_revision", "pending_reassessments"}
+AS_OF = {"valid_at", "known_at", "watermark", "revision", "registry_revision", "pending_reassessments", "set_aside"}
 OURS = ("station_id", "operator_id", "filing_id", "filer_id", "alias_id")
 
 

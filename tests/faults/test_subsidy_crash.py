@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -26,8 +27,9 @@ from shared.db import Database
 from shared.identity import parcel_key, partition_of
 from shared.log import WRITER_MUTABLE, Entry, Relay, append, create_partitions, heard, positions_from_json, report_to_json, writer_tables
 from tests.conftest import MakeDatabase
-from tests.faults.harness import ROOT, Broker, as_owner, broker, ddl, grants, running
+from tests.faults.harness import FIGURES, ROOT, Broker, as_owner, broker, ddl, grants, running
 from tests.integration.subsidy_books import OPENED, PARTITIONS, RESET, Books, alias, at, audit, county, filing, scan, station
+from tests.poison import KINDS
 
 pytest_plugins = ("tests.integration.subsidy_fixtures",)
 BOUNDARIES = ("worker.after_cas:3", "worker.before_commit:1", "worker.before_commit:7", "worker.after_commit:2", "worker.after_commit:6")
@@ -41,12 +43,11 @@ class Writer:
         self.port = free_port()
 
     async def tell(self, *events: ScanEvent) -> None:
-        entries = []
-        for event in events:
-            key = parcel_key(event.brand, event.waybill_no)
-            entries.append(Entry(partition_of(key, PARTITIONS), key, msgspec.json.encode(event)))
+        await self.log(entry_of(event) for event in events)
+
+    async def log(self, entries: Iterable[Entry]) -> None:
         async with self.scans.write() as tx:
-            await append(self.scans, tx, SCANS_TOPIC, entries)
+            await append(self.scans, tx, SCANS_TOPIC, list(entries))
 
     async def change(self, *records: AnyRecord) -> None:
         value = msgspec.json.encode(RegistryChange(recorded_at=OPENED, actor="test", reason=None, records=records))
@@ -72,6 +73,11 @@ class Writer:
             finally:
                 server.should_exit = True
                 await serving
+
+
+def entry_of(event: ScanEvent) -> Entry:
+    key = parcel_key(event.brand, event.waybill_no)
+    return Entry(partition_of(key, PARTITIONS), key, msgspec.json.encode(event))
 
 
 class Worker:
@@ -115,7 +121,7 @@ async def writer(logs: list[Any], subsidy_dsns: Any) -> AsyncIterator[Writer]:
     """Empty logs, a broker of their own, and empty books; the policies are active."""
     for dsns in logs:
         await as_owner(dsns.owner, "truncate log, log_head, log_relay, log_consumer")
-    keep = RESET.replace("reassessment, policy,", "reassessment,").replace(
+    keep = RESET.replace("set_aside_read, policy,", "set_aside_read,").replace(
         "version = 0;", "version = case when topic = 'tongcun.registry.v1' then 1 else 0 end;"
     )
     await as_owner(subsidy_dsns.owner, keep, "insert into batch values (-1, 1, 0, null, 1, now()); update books_head set revision = 1")
@@ -233,6 +239,37 @@ async def test_two_workers_of_a_group_share_both_logs_and_one_is_killed(writer: 
             await asyncio.sleep(3)
         await drained(writer, read_books)
     await everything_is_on_the_books(read_books, events)
+
+
+@pytest.mark.parametrize(
+    "apart", [100, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(900)])], ids=lambda n: f"one in {n:,}"
+)
+async def test_poison_is_set_aside_once_whenever_the_worker_is_killed(
+    apart: int, writer: Writer, subsidy_dsns: Any, read_books: Books
+) -> None:
+    """Every kind of value that cannot be read, one in so many: all set aside with their reasons, all others paid, nothing left to take."""
+    await writer.change(*county())
+    expected = []
+    for n, (make, reason) in enumerate(KINDS.values()):
+        entries = [entry_of(scan(f"K{n}-{i}")) for i in range(apart - 1)]
+        spoilt = entries[n * 7 % len(entries)]
+        expected.append((spoilt.partition, reason, sha256(make(spoilt.value)).digest()))
+        await writer.log([*entries, Entry(spoilt.partition, spoilt.key, make(spoilt.value))])
+    worker = Worker(subsidy_dsns.app, writer)
+    for boundary in ("worker.before_commit:1", "worker.after_commit:2"):
+        async with worker.running(boundary) as process, asyncio.timeout(60):
+            assert await process.wait() == -signal.SIGKILL, boundary
+    async with worker.running():
+        await drained(writer, read_books, within_s=60 + apart / 20)
+    aside = await read_books.rows("select partition, reason_code, sha256 from set_aside")
+    assert sorted(tuple(row.values()) for row in aside) == sorted(expected)
+    paid = await read_books.rows("select net_fen, count(*)::int as n from parcel group by 1")
+    assert paid == [{"net_fen": 36, "n": len(KINDS) * (apart - 1)}]
+    if apart == 100:
+        await audit(read_books)
+    FIGURES.append(
+        f"poison: {len(KINDS)} kinds, one in {apart:,} of {len(KINDS) * apart:,} events: all set aside, lag 0 again, the rest paid"
+    )
 
 
 async def something_is_on_the_books(books: Books, within_s: float = 60) -> None:

@@ -167,12 +167,12 @@ class Books:
             partition = identity.partition_of(identity.parcel_key(event.brand, event.waybill_no), self.partitions)
             by_partition.setdefault(partition, []).append(msgspec.json.encode(event))
         for partition, values in sorted(by_partition.items()):
-            await self._take(SCANS_TOPIC, partition, values)
+            await self.take(SCANS_TOPIC, partition, values)
 
     async def change(self, *records: AnyRecord, drain: bool = True) -> None:
         """One registry transaction; with `drain` all that it asks to assess again."""
         change = RegistryChange(recorded_at=OPENED, actor="test", reason=None, records=records)
-        await self._take(REGISTRY_TOPIC, 0, [msgspec.json.encode(change)])
+        await self.take(REGISTRY_TOPIC, 0, [msgspec.json.encode(change)])
         if drain:
             await self.drain()
 
@@ -181,11 +181,11 @@ class Books:
             for _ in range(1000):
                 if not await self.scans.has_work(partition):
                     break
-                await self._take(SCANS_TOPIC, partition, [])
+                await self.take(SCANS_TOPIC, partition, [])
             else:
                 raise AssertionError("re-assessment does not end")
 
-    async def _take(self, topic: str, partition: int, values: Sequence[bytes]) -> None:
+    async def take(self, topic: str, partition: int, values: Sequence[bytes]) -> None:
         handler, decode = (self.scans, read_value) if topic == SCANS_TOPIC else (self.registry, read_change)
         async with self.database.write() as tx:
             await handler.before(tx, partition)
@@ -334,7 +334,7 @@ end $$;
 RESET = f"""
 {_FROZEN.format("disable")}
 truncate evidence, site, parcel, assessment, decision, payout, live_payout, posting, rollup, hold, hold_release, ruling, batch,
-    registry_snapshot, reassessment, policy, period, period_total, closing_step, closing_plan, budget, watermark;
+    registry_snapshot, reassessment, set_aside, set_aside_read, policy, period, period_total, closing_step, closing_plan, budget, watermark;
 {_FROZEN.format("enable")}
 update books_head set revision = 0, recorded_at = '-infinity';
 update consumed set next_position = 0, chain = null, kafka_offset = 0, asks = 0, version = 0;

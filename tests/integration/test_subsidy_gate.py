@@ -34,11 +34,11 @@ class Overlapped(ScanBatches):
     overlap: asyncio.Task[None] | None = None
     change: object = None
 
-    async def _take_evidence(self, tx: Write, batch: Batch, scans: Sequence[Scan]) -> None:
-        await super()._take_evidence(tx, batch, scans)
+    async def _reassess(self, tx: Write, batch: Batch) -> tuple[list[bytes], list[tuple[int, Scan]]]:
         if self.change is not None and self.overlap is None:
             self.overlap = asyncio.create_task(self.change())  # type: ignore[operator]
             await asyncio.wait({self.overlap}, timeout=0.5)
+        return await super()._reassess(tx, batch)
 
 
 class OverlappedUngated(Overlapped):

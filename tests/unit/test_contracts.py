@@ -15,11 +15,11 @@ T = datetime(2023, 7, 14, 1, 12, 3, tzinfo=UTC)
 
 def scan_event(**changes: object) -> scan.ScanEvent:
     given: dict[str, object] = {
-        "event_id": "6f0c1d2e-7a41-8b0e-9c55-1f2a3b4c5d6e", "content": "9d41", "verdict": "accepted", "brand": "zto",
+        "event_id": "6f0c1d2e-7a41-8b0e-9c55-1f2a3b4c5d6e", "content": "9d" * 32, "verdict": "accepted", "brand": "zto",
         "waybill_no": "73100196611386", "raw_action": "INBOUND", "scanned_at": T, "site_namespace": "zto", "site_code": None,
         "site_name": "上王村便民服务点", "origin": None, "destination": None, "goods": None, "order_no": None, "weight_g": 850,
         "retracts": scan.Retracts(previous_action="station_inbound"), "action": "station_inbound", "mapping_version": 1,
-        "feed": "zto-yuanqu", "receipt_id": "rcp_a3", "received_at": T, "verified": "digest", "payload_sha256": "00",
+        "feed": "zto-yuanqu", "receipt_id": "rcp_a3", "received_at": T, "verified": "digest", "payload_sha256": "00" * 32,
     }  # fmt: skip
     return msgspec.convert(given | changes, scan.ScanEvent)
 

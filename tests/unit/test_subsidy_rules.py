@@ -1,25 +1,27 @@
 """Small rules of the subsidy service that need no database."""
 
-from collections.abc import Callable
 from datetime import date
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.subsidy.repository.summary import GROUPS
 from services.subsidy.service.context import posting_period
-from services.subsidy.service.evidence import read_value, readable
-from services.subsidy.service.registry_apply import read_change, sites_behind
+from services.subsidy.service.evidence import REASONS, in_partition, read_value
+from services.subsidy.service.registry_apply import read_change, readable, sites_behind
 from services.subsidy.service.summary import Query
 from services.subsidy.service.tenancy import Tenant, tenant_of
 from services.subsidy.settings import parse_partitions
 from shared.auth import TENANT_ROLES, Principal
+from shared.identity import parcel_key, partition_of
 from shared.log import Batch, Diverged, Record
 from shared.problems import Problem
 from shared.sites import site_id
 from shared.standing import Directory
-from tests.integration.subsidy_books import OTHER_VILLAGE, TOWNSHIP, VILLAGE, alias, county, division, operator, station
+from tests.integration.subsidy_books import OTHER_VILLAGE, TOWNSHIP, VILLAGE, alias, county, division, operator, scan, station
+from tests.poison import KINDS
 
 
 @pytest.mark.parametrize(("text", "found"), [("0-3", [0, 1, 2, 3]), ("5", [5]), ("0,2,5-6", [0, 2, 5, 6]), (" 1 , 1 ", [1])])
@@ -93,10 +95,27 @@ def test_known_groups_are_grouped_by(word: str) -> None:
     assert grouped(word).group_by == [word]
 
 
-@pytest.mark.parametrize("read", [read_value, read_change])
-def test_a_value_that_is_no_message_stops_its_partition_and_is_never_skipped(read: Callable[[bytes], object]) -> None:
-    good = Record(6, b"", "a message")
-    bad = Record(7, b"{", read(b"{"))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_value_that_is_no_scan_is_set_aside_with_the_reason(kind: str) -> None:
+    """The honest scan before it and the one behind it are taken."""
+    sound = msgspec.json.encode(scan("P1"))
+    partition = partition_of(parcel_key("zto", "P1"), 8)
+    make, reason = KINDS[kind]
+    values = [sound, make(sound), sound]
+    batch = Batch(partition, 1, 10, [Record(at, value, read_value(value)) for at, value in enumerate(values, 7)])
+    scans, aside = in_partition(batch, 8)
+    assert [position for position, _ in scans] == [7, 9]
+    assert [(record.position, why.reason_code) for record, why in aside] == [(8, reason)]
+    assert reason in REASONS
+
+
+def test_a_message_of_a_newer_version_stops_its_partition_until_the_worker_is_renewed() -> None:
+    newer = read_value(b'{"v": 2, "event_id": "of another shape"}')
+    with pytest.raises(Diverged, match="version 2"):
+        in_partition(Batch(0, 1, 8, [Record(7, b"", newer)]), 8)
+
+
+def test_a_registry_change_that_cannot_be_read_stops_the_registry() -> None:
+    """Nothing after it could be judged by what it has said."""
     with pytest.raises(Diverged, match="position 7"):
-        readable(Batch(0, 1, 8, [good, bad]))
-    assert readable(Batch(0, 1, 7, [good])) == ["a message"]
+        readable(Record(7, b"{", read_change(b"{")))

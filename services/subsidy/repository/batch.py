@@ -59,7 +59,7 @@ order by p.parcel_key, p.seq
 """
 
 OLDEST_TASK = """
-select asked_batch_no, site_ids, parcel_keys, cursor from reassessment
+select asked_batch_no, site_ids, parcel_keys, set_aside, cursor from reassessment
 where partition = $1 and done_batch_no is null order by asked_batch_no limit 1
 """
 HAS_TASK = "select exists (select from reassessment where partition = $1 and done_batch_no is null)"

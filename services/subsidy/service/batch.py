@@ -10,12 +10,15 @@ from services.subsidy.domain.fold import Assessment, assess
 from services.subsidy.domain.policy import Decision
 from services.subsidy.domain.said import NOTHING
 from services.subsidy.repository import batch as sql
+from services.subsidy.repository import standing
 from services.subsidy.repository.said import said_of
 from services.subsidy.service.books import Entries, Line, Parcel, parcels_of, reverses
 from services.subsidy.service.context import Context
-from services.subsidy.service.evidence import Scan, readable
+from services.subsidy.service.evidence import Scan, in_partition
+from services.subsidy.service.set_aside import read_again, set_aside
 from shared import telemetry
 from shared.contracts.registry import TOPIC as REGISTRY_TOPIC
+from shared.contracts.scan import TOPIC as SCANS_TOPIC
 from shared.db import Database, Write
 from shared.log import Batch
 
@@ -48,6 +51,7 @@ class ScanBatches:
         self._database = database
         self._context = Context()
         self._decisions, self._sites = Known(), Known()
+        self._partitions: int | None = None
 
     async def before(self, tx: Write, partition: int) -> None:
         """The gate: nothing behind the evidence changes while we decide."""
@@ -60,9 +64,12 @@ class ScanBatches:
         with telemetry.WORKER_SECONDS.time():
             posted_at, version, next_registry = await sql.state(tx, REGISTRY_TOPIC)
             await self._context.refresh(tx, version, next_registry)
-            scans: list[Scan] = readable(batch)
-            await self._take_evidence(tx, batch, scans)
-            again = await self._reassess(tx, batch)
+            placed, unreadable = in_partition(batch, await self._count(tx))
+            again, read_again = await self._reassess(tx, batch)
+            placed += read_again
+            scans = [scan for _, scan in placed]
+            await set_aside(tx, batch, unreadable)
+            await self._take_evidence(tx, batch, placed)
             entries = Entries(
                 batch.partition, batch.batch_no, self._context.policies.county_code or "none", posted_at, self._context.closed_through
             )
@@ -72,29 +79,43 @@ class ScanBatches:
         telemetry.WORKER_EVENTS.inc(len(scans))
         telemetry.WORKER_REASSESSED.inc(len(again))
 
-    async def _take_evidence(self, tx: Write, batch: Batch, scans: Sequence[Scan]) -> None:
-        if not scans:
+    async def _count(self, tx: Write) -> int:
+        """Partitions of the scans log, which never change."""
+        if self._partitions is None:
+            self._partitions = await tx.fetchval(standing.PARTITIONS, SCANS_TOPIC)
+        return self._partitions
+
+    async def _take_evidence(self, tx: Write, batch: Batch, placed: Sequence[tuple[int, Scan]]) -> None:
+        if not placed:
             return
         partition, batch_no = batch.partition, batch.batch_no
-        rows = [(*scan.row, record.position, partition, batch_no) for scan, record in zip(scans, batch.records, strict=True)]
+        rows = [(*scan.row, position, partition, batch_no) for position, scan in placed]
         if not await sql.take_evidence(tx, rows):
             telemetry.WORKER_KEY_VIOLATIONS.inc()
-        sites = {scan.site[0]: scan.site for scan in scans if scan.site}
+        sites = {scan.site[0]: scan.site for _, scan in placed if scan.site}
         if new := self._sites.missing(partition, sites):
             columns = zip(*(sites[i] for i in sorted(new)), strict=True)
             inserted = await tx.fetch(sql.ADD_SITES, partition, *map(list, columns))
             self._sites.confirm(partition, new, (r[0] for r in inserted))
 
-    async def _reassess(self, tx: Write, batch: Batch) -> list[bytes]:
-        """The next chunk of the partition's oldest re-assessment task, noted as done: it commits with its assessments."""
+    async def _reassess(self, tx: Write, batch: Batch) -> tuple[list[bytes], list[tuple[int, Scan]]]:
+        """The next chunk of the partition's oldest task -> (parcels to judge anew, scans that had been set aside).
+
+        Noted as done here: it commits with its assessments.
+        """
         task = await tx.fetchrow(sql.OLDEST_TASK, batch.partition)
         if task is None:
-            return []
+            return [], []
         limit = CHUNK_BESIDE if batch.records else CHUNK_ALONE
-        keys = await sql.chunk(tx, batch.partition, task, limit)
-        done = batch.batch_no if len(keys) < limit else None
-        await tx.execute(sql.ADVANCE_TASK, batch.partition, task["asked_batch_no"], keys[-1] if keys else task["cursor"], done)
-        return keys
+        keys: list[bytes] = []
+        scans: list[tuple[int, Scan]] = []
+        if task["set_aside"]:
+            scans, cursor, more = await read_again(tx, batch, task["cursor"], limit, await self._count(tx))
+        else:
+            keys = await sql.chunk(tx, batch.partition, task, limit)
+            cursor, more = keys[-1] if keys else task["cursor"], len(keys) == limit
+        await tx.execute(sql.ADVANCE_TASK, batch.partition, task["asked_batch_no"], cursor, None if more else batch.batch_no)
+        return keys, scans
 
     async def _assess(self, tx: Write, entries: Entries, scans: Sequence[Scan], again: Sequence[bytes]) -> None:
         """Parcels with a closing action in this batch ∪ those that have a row already, in this batch or in the chunk."""

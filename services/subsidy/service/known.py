@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from services.subsidy.domain.policy import Policies
-from services.subsidy.repository import reads, standing
+from services.subsidy.repository import reads, set_aside, standing
 from services.subsidy.service.context import policies_of
 from shared.contracts.registry import TOPIC as REGISTRY_TOPIC
 from shared.contracts.scan import TOPIC as SCANS_TOPIC
@@ -65,6 +65,7 @@ class Books:
                 "revision": revision,
                 "registry_revision": row["registry_revision"] if row else None,
                 "pending_reassessments": pending,
+                "set_aside": await read.fetchval(set_aside.COUNT, None if latest else revision),
             }
             yield Known(read, revision, as_of["registry_revision"], latest, as_of)
 

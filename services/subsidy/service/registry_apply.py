@@ -1,18 +1,18 @@
 """One batch of registry changes, one transaction under the exclusive gate: brief, since it only stores and asks for re-assessment."""
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from services.subsidy.repository import batch as sql
 from services.subsidy.repository import standing
 from services.subsidy.service.admin import ADMIN
-from services.subsidy.service.evidence import Unreadable, readable
 from shared import telemetry
 from shared.contracts.registry import AnyRecord, Division, Operator, RegistryChange, Station, decode_change
 from shared.contracts.scan import TOPIC as SCANS_TOPIC
 from shared.db import Database, Write
-from shared.log import Batch
+from shared.log import Batch, Diverged, Record
 from shared.standing import Directory, sites_of
 
 
@@ -27,8 +27,7 @@ class RegistryBatches:
         await tx.execute(sql.GATE_EXCLUSIVE, sql.BOOKS)
 
     async def apply(self, tx: Write, batch: Batch) -> None:
-        decoded: list[RegistryChange] = readable(batch)
-        changes = [(record.position, change) for record, change in zip(batch.records, decoded, strict=True)]
+        changes = [(record.position, readable(record)) for record in batch.records]
         directory = await self._before_change(tx, batch.next_position - len(changes))
         sites: set[bytes] = set()
         for _, change in changes:
@@ -50,6 +49,20 @@ class RegistryBatches:
         if kept and kept[0] == position:
             return kept[1]
         return Directory.of(await standing.snapshots(tx, -1, position - 1))
+
+
+class Unreadable(NamedTuple):
+    """A value that is no change. The registry stops there: nothing after it could be judged by what it has said."""
+
+    reason: str
+
+
+def readable(record: Record) -> RegistryChange:
+    """Raises Diverged, which stops the registry's consumer until an operator has seen to it; scans go on by what was known before."""
+    decoded: RegistryChange | Unreadable = record.decoded
+    if isinstance(decoded, Unreadable):
+        raise Diverged(f"position {record.position} cannot be read ({decoded.reason}): is this worker older than its writer?")
+    return decoded
 
 
 def read_change(value: bytes) -> RegistryChange | Unreadable:
