@@ -89,6 +89,8 @@ Table(
     _text("site_name", nullable=True),
     _text("verified"),
     Column("payload_sha256", LargeBinary, nullable=False),
+    _text("destination", nullable=True),
+    _text("order_no", nullable=True),
     PrimaryKeyConstraint("parcel_key", "event_id", "content", "mapping_version"),
     # a changed site finds a partition's parcels in key order, so that a re-assessment goes on where it stopped
     Index(None, "site_id", "partition", "parcel_key", postgresql_where=text("site_id IS NOT NULL")),
@@ -206,7 +208,7 @@ Table(
     Column("reverses", Integer),
     _text("stage"),
     _text("beneficiary_id"),
-    _text("station_id"),
+    _text("station_id", nullable=True),  # null: uplink, from a place that is no registered station
     _text("township_code", nullable=True),
     Column("service_date", Date, nullable=False),
     _at("posted_at"),
@@ -379,6 +381,58 @@ Table(
     _batch("done_batch_no", nullable=True),
     PrimaryKeyConstraint("partition", "asked_batch_no"),
     Index(None, "partition", postgresql_where=text("done_batch_no IS NULL")),
+)
+
+# Declarations (申报) of merchants: one row a file, and one each of its rows with what became of it.
+Table(
+    "declaration",
+    metadata,
+    _text("declaration_id"),
+    _batch(),  # of partition −1
+    _text("merchant_id"),
+    _text("format"),
+    _text("file_name", nullable=True),
+    Column("sha256", LargeBinary, nullable=False),  # of the file
+    Column("rows", Integer, nullable=False),  # all of them are judged once so many are there
+    _text("actor"),
+    PrimaryKeyConstraint("declaration_id"),
+    Index(None, "merchant_id"),
+)
+Table(
+    "declaration_row",
+    metadata,
+    _text("declaration_id"),
+    Column("row_no", Integer, nullable=False),  # of the file: the first line is 1
+    _batch(),  # of partition −1
+    _text("verdict"),
+    _text("reason_code", nullable=True),
+    _text("field", nullable=True),  # that the reason is about
+    Column("parcel_key", LargeBinary),  # of a row that can be read, like all that follows
+    _text("merchant_id", nullable=True),
+    _text("brand", nullable=True),
+    _text("waybill_no", nullable=True),
+    Column("declared_on", Date),
+    _text("platform", nullable=True),
+    _text("order_no", nullable=True),
+    _text("product", nullable=True),
+    _text("destination", nullable=True),
+    Column("freight_fen", BigInteger),
+    PrimaryKeyConstraint("declaration_id", "row_no"),
+    CheckConstraint("verdict in ('accepted', 'duplicate', 'refused')", "verdict"),
+    CheckConstraint("(verdict = 'accepted') = (reason_code is null)", "reason"),
+    CheckConstraint("verdict <> 'accepted' or parcel_key is not null", "accepted"),
+    CheckConstraint("freight_fen > 0", "freight"),
+    Index(None, "parcel_key", postgresql_where=text("verdict = 'accepted'")),
+    Index(None, "platform", "order_no", postgresql_where=text("verdict = 'accepted'")),
+)
+Table(
+    "declaration_withdrawal",
+    metadata,
+    _text("declaration_id"),
+    _batch(),  # of partition −1
+    _text("actor"),
+    _text("reason"),
+    PrimaryKeyConstraint("declaration_id"),
 )
 
 # Values of the scans log that no scan could be read from; they are ours to mend, and nothing of them is in any total until then.

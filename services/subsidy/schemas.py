@@ -422,6 +422,26 @@ class Ceiling(Shape):
     limit_fen_per_parcel: int
 
 
+class UplinkPolicy(Shape):
+    at_most_fen: int
+    min_parcels: int
+    min_sales_fen: int
+    cap_fen: int
+    registered_before: date
+    platforms: list[str]
+    catalogue: list[str]
+
+
+class GoldenCase(Shape):
+    """A case that travels with the policy: these facts, whatever the others are, come to this."""
+
+    name: str
+    facts: dict[str, str | bool]
+    outcome: str
+    reason_codes: list[str]
+    amount_fen: int
+
+
 class PolicyItem(Shape):
     policy_version: str
     county_code: str
@@ -435,6 +455,11 @@ class PolicyItem(Shape):
     tiers: list[Tier]
     tables: dict[str, dict[str, str]]
     ceilings: list[Ceiling]
+    published_on: date | None
+    not_below: str | None  # the version that 不退坡 compares it with
+    exhaustion: dict[str, str]  # by scheme: what happens at a close when a budget is not enough
+    uplink: UplinkPolicy | None
+    golden: list[GoldenCase]
 
 
 class Policy(PolicyItem):

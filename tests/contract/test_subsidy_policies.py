@@ -14,7 +14,7 @@ from tests.integration.subsidy_books import Books
 pytest_plugins = ("tests.integration.subsidy_fixtures",)
 
 POLICY = {"policy_version", "county_code", "valid_from", "valid_to", "status", "sha256", "rates_status", "documents", "clauses", "tiers",
-          "tables", "ceilings", "as_of"}  # fmt: skip
+          "tables", "ceilings", "published_on", "not_below", "exhaustion", "uplink", "golden", "as_of"}  # fmt: skip
 
 
 async def test_policies_are_read_as_they_were_activated(client: httpx.AsyncClient) -> None:

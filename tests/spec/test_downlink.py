@@ -50,7 +50,7 @@ def test_the_page_has_a_case_for_every_tier_clause_hold_and_decision() -> None:
     told = {code for case in PAGE.cases for code in case.reason_codes}
     assert {f"rate.{tier.rate_id}" for tier in policy.tiers} <= told
     # Uplink is refused a clause of its own before any downlink clause is asked, so parcel.not_downlink can never be told.
-    assert {c.reason_code for c in policy.clauses} - {"parcel.not_downlink"} <= told
+    assert {c.reason_code for c in policy.clauses_of("downlink")} - {"parcel.not_downlink"} <= told
     assert {*BY_HAND, "hold.confirmed", "evidence.contested", "waybill.reused", "transfer.unlinked", "policy.not_in_force"} <= told
     assert {d.word for case in PAGE.cases for d in case.decisions} == set(Word)
     assert {mode for case in PAGE.cases for _, mode in case.modes} == {"require", "hold", "report"}

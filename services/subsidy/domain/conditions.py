@@ -9,44 +9,46 @@ from typing import Any
 
 import cel
 
-from .facts import NAMES, ROOTS, SCHEMA, FactValue
+from .facts import SCHEMAS, FactValue, roots
 from .policy import PolicyError
 
 _LITERAL = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
-_REFERENCE = re.compile(rf"\b({'|'.join(sorted(ROOTS))})\b(?:\s*\.\s*([A-Za-z_]\w*))?")
 
 
-def compile_condition(condition: str) -> tuple[Any, tuple[str, ...]]:
-    """(program, the facts that it reads), or a PolicyError that has no place yet."""
+def compile_condition(condition: str, scheme: str) -> tuple[Any, tuple[str, ...]]:
+    """(program, the facts that it reads), or a PolicyError that has no place yet. `scheme`: downlink or uplink, whose facts there are."""
     try:
         program = cel.compile(condition)
     except ValueError as error:
         raise PolicyError("policy.condition.syntax", str(error).splitlines()[0]) from error
-    reads = _facts_read(condition, program.variables())
-    _try_all(condition, program, reads)
+    reads = _facts_read(condition, scheme, program.variables())
+    _try_all(condition, scheme, program, reads)
     return program, reads
 
 
-def _facts_read(condition: str, variables: list[str]) -> tuple[str, ...]:
-    named = {f"{root}.{leaf}" if leaf else root for root, leaf in _REFERENCE.findall(_LITERAL.sub("''", condition))}
-    unknown = (named | (set(variables) - ROOTS)) - set(NAMES)
+def _facts_read(condition: str, scheme: str, variables: list[str]) -> tuple[str, ...]:
+    schema, known = SCHEMAS[scheme], roots(scheme)
+    reference = re.compile(rf"\b({'|'.join(sorted(known))})\b(?:\s*\.\s*([A-Za-z_]\w*))?")
+    named = {f"{root}.{leaf}" if leaf else root for root, leaf in reference.findall(_LITERAL.sub("''", condition))}
+    unknown = (named | (set(variables) - known)) - set(schema)
     if unknown:
-        raise PolicyError("policy.condition.unknown_fact", f"no such fact: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
-    return tuple(name for name in NAMES if name in named)
+        raise PolicyError("policy.condition.unknown_fact", f"no such fact: {', '.join(sorted(unknown))}; there are {', '.join(schema)}")
+    return tuple(name for name in schema if name in named)
 
 
-def _try_all(condition: str, program: Any, reads: tuple[str, ...]) -> None:
+def _try_all(condition: str, scheme: str, program: Any, reads: tuple[str, ...]) -> None:
     """What a condition does not read cannot change it, so only the facts that it reads are varied."""
-    results = {_try(condition, program, dict(zip(reads, values, strict=True))) for values in product(*(SCHEMA[name] for name in reads))}
-    varied = any(len(SCHEMA[name]) > 1 for name in reads)
+    ranges = [SCHEMAS[scheme][name] for name in reads]
+    results = {_try(condition, scheme, program, dict(zip(reads, values, strict=True))) for values in product(*ranges)}
+    varied = any(len(values) > 1 for values in ranges)
     if len(results) == 1 and (varied or results == {False}):
         raise PolicyError(
             "policy.condition.constant", f"`{condition}` is {str(results.pop()).lower()} whatever the facts; compare with values that occur"
         )
 
 
-def _try(condition: str, program: Any, values: dict[str, FactValue]) -> bool:
-    nested: dict[str, dict[str, FactValue]] = {root: {} for root in ROOTS}
+def _try(condition: str, scheme: str, program: Any, values: dict[str, FactValue]) -> bool:
+    nested: dict[str, dict[str, FactValue]] = {root: {} for root in roots(scheme)}
     for name, value in values.items():
         root, leaf = name.split(".")
         nested[root][leaf] = value

@@ -36,6 +36,8 @@ class Event(NamedTuple):
     origin: str | None  # division code
     retracts_event_id: bytes | None
     retracts_previous_action: str | None
+    destination: str | None = None  # division code
+    order_no: str | None = None  # of the merchant's platform, where a scan tells it
 
     @property
     def is_retraction(self) -> bool:
@@ -63,6 +65,8 @@ def read_scan(scan: ScanEvent) -> Event:
         scan.origin,
         named,
         previous,
+        scan.destination,
+        scan.order_no,
     )
 
 

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
+from itertools import product
 from typing import Literal, NamedTuple
 
 from shared.calendar import SHANGHAI
+from shared.contracts.registry import MerchantKind
 from shared.money import yuan
 from shared.standing import Directory, at
 
 from . import wording
 from .facts import FactValue
 from .fold import Assessment, Deciding
-from .policy import Basis, Outcome
+from .policy import FLAT, FREIGHT, Basis, Outcome
+from .said import Declared
 from .trace import Alternative, Line, Role, Seen, Step, Trace
 
 Lang = Literal["zh", "en"]
@@ -25,7 +28,7 @@ class Posted(NamedTuple):
     posted_at: datetime
     reason_codes: Sequence[str]
     beneficiary_id: str
-    station_id: str
+    station_id: str | None  # null: uplink, from a place that is no registered station
     service_date: date
     policy_version: str
     seq: int  # of the parcel's lines
@@ -83,6 +86,14 @@ class Names:
         segment = at(operator.segments, self._moment) if operator else None
         return segment.name if segment else operator_id
 
+    def beneficiary(self, beneficiary_id: str) -> str:
+        """An operator, or a merchant; the name of an individual business (个体工商户) is its owner's, and is not told."""
+        merchant = self._directory.merchants.get(beneficiary_id)
+        if merchant is None:
+            return self.operator(beneficiary_id)
+        segment = at(merchant.segments, self._moment)
+        return segment.name if segment and segment.kind is MerchantKind.ENTERPRISE else beneficiary_id
+
     def division(self, code: str, lang: Lang) -> str:
         division = self._directory.divisions.get(code)
         segment = at(division.segments, self._moment) if division else None
@@ -112,6 +123,8 @@ def _lines(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted], ru
         yield _say(lang, "released", each=_variant(trace.released, names, lang))
     if trace.deciding:
         yield from _scan(trace, trace.deciding, names, lang)
+    if trace.declared:
+        yield _declared(trace.declared, names, lang)
     if scans := _scans(trace, names, lang):
         yield scans
     if trace.policy and trace.assessment.decision:
@@ -120,6 +133,9 @@ def _lines(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted], ru
     if trace.arithmetic:
         lines = "".join(_line(line, lang) for line in trace.arithmetic) + "".join(_adjusted(trace, a, lang) for a in stands.adjustments)
         yield _say(lang, "arithmetic", lines=lines, net=yuan(trace.assessment.net_fen + stands.adjusted_fen))
+    if trace.declared and trace.policy and (uplink := trace.policy.uplink) and trace.assessment.service_date:
+        year, sales, cap = str(trace.assessment.service_date.year), yuan(uplink.min_sales_fen), yuan(uplink.cap_fen)
+        yield _say(lang, "unvested", year=year, parcels=str(uplink.min_parcels), sales=sales, cap=cap)
     yield from (_alternative(trace, other, lang) for other in trace.alternatives)
     if payouts:
         yield _history(trace, names, lang, payouts)
@@ -129,7 +145,7 @@ def _result(trace: Trace, names: Names, lang: Lang, net_fen: int) -> str:
     assessment = trace.assessment
     if assessment.outcome is None:
         return _say(lang, "in_transit")
-    beneficiary = names.operator(assessment.beneficiary_id) if assessment.beneficiary_id else _say(lang, "nobody")
+    beneficiary = names.beneficiary(assessment.beneficiary_id) if assessment.beneficiary_id else _say(lang, "nobody")
     return _say(
         lang,
         assessment.outcome,
@@ -138,8 +154,13 @@ def _result(trace: Trace, names: Names, lang: Lang, net_fen: int) -> str:
         beneficiary=beneficiary,
         day=str(assessment.service_date),
         reasons=_reasons(trace, lang),
-        sample=_say(lang, "sample") if trace.policy and trace.policy.rates_status == "sample" and assessment.amount_fen else "",
+        sample=_say(lang, "sample") if _is_sample(trace) and assessment.amount_fen else "",
     )
+
+
+def _is_sample(trace: Trace) -> bool:
+    """It is the downlink rates that nobody has published."""
+    return trace.policy is not None and trace.policy.rates_status == "sample" and trace.assessment.direction != "uplink"
 
 
 def _reasons(trace: Trace, lang: Lang) -> str:
@@ -154,6 +175,12 @@ def _reasons(trace: Trace, lang: Lang) -> str:
 
 def _scan(trace: Trace, deciding: Deciding, names: Names, lang: Lang) -> Iterator[str]:
     event, standing = deciding
+    if standing is None:
+        place = (names.site(event.site) if event.site else None) or _say(lang, "no_place")
+        yield _say(
+            lang, "deciding", at=_moment(event.scanned_at), place=place, action=_action(event.action, lang), brand=_brand(trace, lang)
+        )
+        return
     brand = wording.BRANDS[lang].get(trace.brand, trace.brand)
     township = names.division(standing.township_code, lang) if standing.township_code else ""
     place = f"{township}{standing.name}" if lang == "zh" else ", ".join(part for part in (standing.name, township) if part)
@@ -164,6 +191,29 @@ def _scan(trace: Trace, deciding: Deciding, names: Names, lang: Lang) -> Iterato
         level=wording.LEVELS[lang][standing.level],
         status=wording.STATUSES[lang][standing.operating_status],
         filed=_say(lang, "filed" if standing.filed else "unfiled", brand=brand),
+    )
+
+
+def _brand(trace: Trace, lang: Lang) -> str:
+    return wording.BRANDS[lang].get(trace.brand, trace.brand)
+
+
+def _action(action: str, lang: Lang) -> str:
+    return wording.ACTIONS[lang].get(action, action)
+
+
+def _declared(declared: Declared, names: Names, lang: Lang) -> str:
+    """The row that it was judged by; its order number is the merchant's business."""
+    return _say(
+        lang,
+        "declared",
+        declaration=declared.declaration_id,
+        row=str(declared.row_no),
+        merchant=names.beneficiary(declared.merchant_id),
+        platform=declared.platform,
+        product=declared.product,
+        destination=declared.destination,
+        freight=yuan(declared.freight_fen),
     )
 
 
@@ -179,6 +229,8 @@ def _clause(n: int, step: Step, lang: Lang) -> str:
 
 
 def _line(line: Line, lang: Lang) -> str:
+    if not line.when:
+        return _say(lang, "line_uplink", rate=_uplink_rate(line.rate_id, lang), amount=yuan(line.amount_fen))
     return _say(lang, "line", rate=line.rate_id, tier=tier_words(line.when, lang), amount=yuan(line.amount_fen))
 
 
@@ -267,20 +319,24 @@ def _why(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted], post
 
 def _differences(trace: Trace, names: Names, lang: Lang, old: Posted, new: Posted) -> Iterator[str]:
     if old.station_id != new.station_id:
-        yield _say(lang, "new_station", old=names.station(old.station_id), new=names.station(new.station_id))
+        was_at, now_at = (names.station(s) if s else _say(lang, "no_place") for s in (old.station_id, new.station_id))
+        yield _say(lang, "new_station", old=was_at, new=now_at)
     if old.beneficiary_id != new.beneficiary_id:
-        yield _say(lang, "new_beneficiary", old=names.operator(old.beneficiary_id), new=names.operator(new.beneficiary_id))
+        yield _say(lang, "new_beneficiary", old=names.beneficiary(old.beneficiary_id), new=names.beneficiary(new.beneficiary_id))
     if old.service_date != new.service_date:
         yield _say(lang, "new_day", old=str(old.service_date), new=str(new.service_date))
     was, now = _when(trace, old), _when(trace, new)
     if was != now:
         same_place = (old.station_id, old.service_date) == (new.station_id, new.service_date)
         filing_only = same_place and {fact for fact, _ in was.items() ^ now.items()} == {"filed"}
-        yield _say(lang, "new_filing" if filing_only else "new_tier", old=tier_words(was, lang), new=tier_words(now, lang))
+        yield _say(lang, "new_filing" if filing_only else "new_tier", old=_tier(trace, old, lang), new=_tier(trace, new, lang))
+    elif old.amount_fen != new.amount_fen and (_rate(old), _rate(new)) in _UPLINK_PAIRS:
+        yield _say(lang, "new_freight", old=yuan(old.amount_fen), new=yuan(new.amount_fen))
     elif old.amount_fen != new.amount_fen:
         yield _say(lang, "new_amount", old=yuan(old.amount_fen), new=yuan(new.amount_fen))
 
 
+_UPLINK_PAIRS = frozenset(product((FLAT, FREIGHT), repeat=2))
 RATE = "rate."  # begins the reason code of whatever is paid; the rate's id follows
 
 
@@ -291,7 +347,7 @@ def _rate(posted: Posted) -> str | None:
 def _when(trace: Trace, posted: Posted) -> Mapping[str, FactValue]:
     """What the tier asks for by whose rate a line was posted: its policy's, and a reversal's may be another policy's."""
     policies = (trace.policies.version(posted.policy_version), *trace.policies.versions)
-    return next(tier.when for policy in policies for tier in policy.tiers if tier.rate_id == _rate(posted))
+    return next((tier.when for policy in policies for tier in policy.tiers if tier.rate_id == _rate(posted)), {})  # {}: an uplink rate
 
 
 def _ruling(trace: Trace, ruled: Ruled, lang: Lang) -> str:
@@ -301,7 +357,19 @@ def _ruling(trace: Trace, ruled: Ruled, lang: Lang) -> str:
 
 def _word(trace: Trace, lang: Lang, posted: Posted, code: str) -> str:
     """Why a line was posted, in a few words."""
-    return _say(lang, "tier", tier=tier_words(_when(trace, posted), lang)) if code.startswith(RATE) else _reason(trace, lang, code)
+    if not code.startswith(RATE):
+        return _reason(trace, lang, code)
+    return _say(lang, "tier", tier=_tier(trace, posted, lang))
+
+
+def _tier(trace: Trace, posted: Posted, lang: Lang) -> str:
+    """What the rate of a line is for."""
+    when = _when(trace, posted)
+    return tier_words(when, lang) if when else _uplink_rate(_rate(posted) or "", lang)
+
+
+def _uplink_rate(rate_id: str, lang: Lang) -> str:
+    return wording.UPLINK_RATES[lang].get(rate_id, rate_id)
 
 
 def _reason(trace: Trace, lang: Lang, code: str) -> str:

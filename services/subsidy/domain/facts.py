@@ -28,8 +28,27 @@ class Facts(NamedTuple):
     distance: str
 
 
+class UplinkFacts(NamedTuple):
+    """The same for an uplink parcel that was declared, in the order of UPLINK."""
+
+    direction: str
+    brand: str
+    returned: str
+    picked_up_in_county: bool
+    left_county: bool
+    consignor: str
+    in_catalogue: bool
+    platform_listed: bool
+    out_of_county: bool
+    qualified: bool
+    registered_in_time: bool
+    has_shop: bool
+
+
+AnyFacts = Facts | UplinkFacts
+
 _BOOL = (False, True)
-# fact as a condition writes it → every value that it can take
+# fact of a downlink parcel, as a condition writes it → every value that it can take
 SCHEMA: Mapping[str, tuple[FactValue, ...]] = {
     "parcel.direction": ("downlink",),
     "parcel.brand": BRANDS,
@@ -43,26 +62,46 @@ SCHEMA: Mapping[str, tuple[FactValue, ...]] = {
     "station.rural": _BOOL,
     "station.distance": ("near", "far"),
 }
-NAMES = tuple(SCHEMA)
-ROOTS = frozenset(name.split(".")[0] for name in SCHEMA)
+# The same of an uplink parcel: what its scans say, what its merchant declared, and who the merchant is.
+UPLINK: Mapping[str, tuple[FactValue, ...]] = {
+    "parcel.direction": ("uplink",),
+    "parcel.brand": BRANDS,
+    "parcel.returned": ("none", "refused", "returning", "returned"),
+    "parcel.picked_up_in_county": _BOOL,
+    "parcel.left_county": _BOOL,
+    "declaration.consignor": ("matched", "unknown", "other"),
+    "declaration.in_catalogue": _BOOL,
+    "declaration.platform_listed": _BOOL,
+    "declaration.out_of_county": _BOOL,
+    "merchant.qualified": _BOOL,
+    "merchant.registered_in_time": _BOOL,
+    "merchant.has_shop": _BOOL,
+}
+SCHEMAS: Mapping[str, Mapping[str, tuple[FactValue, ...]]] = {"downlink": SCHEMA, "uplink": UPLINK}
 TIER_FACTS: Mapping[str, tuple[FactValue, ...]] = {n: SCHEMA[f"station.{n}"] for n in ("level", "filed", "distance")}
 
 
-def context(facts: Facts) -> dict[str, dict[str, FactValue]]:
+def roots(scheme: str) -> frozenset[str]:
+    """What a condition of the scheme may begin a name with."""
+    return frozenset(name.split(".")[0] for name in SCHEMAS[scheme])
+
+
+def context(facts: AnyFacts) -> dict[str, dict[str, FactValue]]:
     """The facts as a CEL expression sees them: {"station": {"level": …}, …}, plain values (an enum member is not one)."""
-    nested: dict[str, dict[str, FactValue]] = {root: {} for root in ROOTS}
+    nested: dict[str, dict[str, FactValue]] = {}
     for name, value in by_name(facts).items():
         root, leaf = name.split(".")
-        nested[root][leaf] = value
+        nested.setdefault(root, {})[leaf] = value
     return nested
 
 
-def by_name(facts: Facts) -> dict[str, FactValue]:
+def by_name(facts: AnyFacts) -> dict[str, FactValue]:
     """{"station.level": "village", …}: how facts are stored and shown."""
-    return {name: value if isinstance(value, bool) else str(value) for name, value in zip(NAMES, facts, strict=True)}
+    schema = SCHEMAS[facts.direction]
+    return {name: value if isinstance(value, bool) else str(value) for name, value in zip(schema, facts, strict=True)}
 
 
 def all_facts(**only: FactValue) -> Iterator[Facts]:
-    """Every assignment that can occur (40,960), or those of them with these values, e.g. `brand="zto"`."""
+    """Every assignment of a downlink parcel that can occur (40,960), or those of them with these values, e.g. `brand="zto"`."""
     ranges = ((only[leaf],) if (leaf := name.split(".")[1]) in only else values for name, values in SCHEMA.items())
     return (Facts(*values) for values in product(*ranges))  # type: ignore[arg-type]

@@ -15,10 +15,11 @@ from shared.calendar import shanghai_day
 from shared.standing import Directory, Standing
 
 from .events import CLOSING_ACTIONS, Event
-from .facts import Facts
+from .facts import AnyFacts, Facts
 from .policy import Decision, Outcome, Policies, Policy
 from .reading import Reading, read
-from .said import CONFIRMED, CONTESTED, NOTHING, NOTHING_TO_PAY, Said, Word, chosen, decided, placed
+from .said import CONFIRMED, CONTESTED, NOTHING, NOTHING_TO_PAY, Declared, Said, Word, chosen, decided, placed
+from .uplink import Sent, facts_of, rate, sent
 
 MAX_COMBINATIONS = 16
 NOT_RELEASED = NOTHING_TO_PAY | {CONTESTED}  # by the word alone: a contested hold ends by naming contents
@@ -46,7 +47,7 @@ class Assessment(NamedTuple):
         return self.net_fen + self.held_fen
 
     @property
-    def facts(self) -> Facts | None:
+    def facts(self) -> AnyFacts | None:
         return self.decision.facts if self.decision else None
 
     @property
@@ -66,7 +67,7 @@ class Assessment(NamedTuple):
 
 class Deciding(NamedTuple):
     event: Event
-    standing: Standing
+    standing: Standing | None  # of its station; None: an uplink parcel that set out somewhere else
 
 
 def assess(brand: str, events: Sequence[Event], directory: Directory, policies: Policies, said: Said = NOTHING) -> Assessment:
@@ -171,18 +172,20 @@ def closes(event: Event) -> bool:
 
 def judge(brand: str, reading: Reading, directory: Directory, policies: Policies, said: Said) -> Assessment:
     """Rules 4 to 13 for one combination, in the order of judgement: 4, 5, 8, 6, 9, 10, 11, 12, 13."""
-    if reading.first_closing_ever is None:
+    if reading.first_closing_ever is None and not (reading.uplink and said.declared):
         return Assessment(reading.direction, None, (), 0, 0, None, None, None, None, None, None)
-    below = _below_reuse(brand, reading, deciding_of(brand, reading, directory), policies, said)
+    below = _below_reuse(brand, reading, directory, policies, said)
     return _held_over(below, ("waybill.reused",), said) if reading.reused else below
 
 
-def _below_reuse(brand: str, reading: Reading, deciding: Deciding | None, policies: Policies, said: Said) -> Assessment:
+def _below_reuse(brand: str, reading: Reading, directory: Directory, policies: Policies, said: Said) -> Assessment:
+    if reading.uplink and said.declared:
+        return _declared(brand, reading, said.declared, directory, policies, said)
     if reading.first_closing_left is None:
         return _placed(reading, None, Outcome.PENDING, ("evidence.voided",))
     if reading.uplink:
         return _placed(reading, None, Outcome.PENDING, ("uplink.needs_declaration",))
-    return _downlink(brand, reading, deciding, policies, said)
+    return _downlink(brand, reading, deciding_of(brand, reading, directory), policies, said)
 
 
 def _downlink(brand: str, reading: Reading, deciding: Deciding | None, policies: Policies, said: Said) -> Assessment:
@@ -202,6 +205,37 @@ def _downlink(brand: str, reading: Reading, deciding: Deciding | None, policies:
     if below is None:
         below = _held_over(_placed(reading, deciding, Outcome.HELD, ()), ("policy.not_in_force",), said)
     return _held_over(below, ("transfer.unlinked",), said) if reading.transferred else below
+
+
+def _declared(brand: str, reading: Reading, declared: Declared, directory: Directory, policies: Policies, said: Said) -> Assessment:
+    """Rule 15: an uplink parcel whose merchant has declared it."""
+    out = sent(brand, reading.left, directory, policies.county_prefix)
+    assert out, "a parcel is uplink by the scan that decides"
+    policy = policies.at(out.event.scanned_at)
+    if policy is None:
+        return _held_over(_sent(out, declared, Outcome.HELD, ()), ("policy.not_in_force",), said)
+    if policy.uplink is None:
+        return _sent(out, declared, Outcome.REFUSED, ("uplink.not_subsidised",))
+    decision = policies.decide(policy, facts_of(brand, reading, out, declared, policy.uplink, directory, policy.county_code))
+    if decision.outcome is Outcome.REFUSED:
+        return _sent(out, declared, Outcome.REFUSED, decision.reason_codes, decision=decision)
+    rate_id, amount_fen = rate(policy.uplink, declared.freight_fen)
+    below = _sent(out, declared, Outcome.PAYABLE, (f"rate.{rate_id}",), net_fen=amount_fen, decision=decision)
+    if decision.outcome is Outcome.HELD:
+        below = _held_over(below, decision.reason_codes, said)
+    return _held_over(below, ("transfer.unlinked",), said) if reading.transferred else below
+
+
+def _sent(
+    out: Sent, declared: Declared, outcome: Outcome, reason_codes: tuple[str, ...], *, net_fen: int = 0, decision: Decision | None = None
+) -> Assessment:
+    """The day is that of the deciding scan, the money the merchant's, the station where it was picked up, if it was at one."""
+    event, standing = out
+    station_id, township_code = (standing.station_id, standing.township_code) if standing else (None, None)
+    day, merchant_id = shanghai_day(event.scanned_at), declared.merchant_id
+    return Assessment(
+        "uplink", outcome, reason_codes, net_fen, 0, merchant_id, station_id, township_code, day, event.event_id, decision
+    )  # fmt: skip
 
 
 def _held_over(
@@ -260,6 +294,7 @@ def deciding_of(brand: str, reading: Reading, directory: Directory) -> Deciding 
 def _by_policy(brand: str, reading: Reading, deciding: Deciding, policy: Policy, policies: Policies, said: Said) -> Assessment:
     """Rule 13."""
     event, standing = deciding
+    assert standing, "a downlink parcel is decided at a station"
     facts = Facts(
         "downlink",
         brand,
@@ -302,6 +337,7 @@ def _placed(
         day = shanghai_day(moment)
         return Assessment(reading.direction, outcome, reason_codes, net_fen, held_fen, None, None, None, day, None, decision)
     event, standing = deciding
+    assert standing, "a downlink parcel is decided at a station"
     return Assessment(
         reading.direction,
         outcome,

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from .facts import Facts, FactValue, by_name, context
+from .facts import AnyFacts, Facts, FactValue, UplinkFacts, by_name, context
 
-DOWNLINK = "downlink"
+DOWNLINK, UPLINK = "downlink", "uplink"
 
 
 class Outcome(StrEnum):
@@ -113,6 +113,20 @@ class Ceiling:
 
 
 @dataclass(frozen=True, slots=True)
+class Uplink:
+    """What is paid for parcels that leave the county, to whom, and what their year has to come to."""
+
+    at_most_fen: int  # a parcel: less, where its freight is less
+    min_parcels: int  # of an applicant in a year, else nothing is paid for that year
+    min_sales_fen: int  # the same, of its reviewed online sales
+    cap_fen: int  # of an applicant in a year
+    registered_before: date  # exclusive: the day of the applicant's market registration
+    platforms: tuple[str, ...]
+    catalogue: tuple[str, ...]  # a product is in it if its description holds one of these words
+    citation: Citation
+
+
+@dataclass(frozen=True, slots=True)
 class Golden:
     """A case that travels with the policy: these facts, whatever the others are, come to this."""
 
@@ -140,6 +154,7 @@ class Policy:
     published_on: date | None = None
     not_below: str | None = None  # the version that 不退坡 compares it with
     golden: tuple[Golden, ...] = ()
+    uplink: Uplink | None = None  # None: nothing is paid for uplink parcels
 
     def covers(self, moment: datetime) -> bool:
         return self.valid_from <= moment < self.valid_to
@@ -157,42 +172,44 @@ class Decision:
 
     decision_id: bytes  # 16 bytes: of the policy version and the facts
     policy_version: str
-    facts: Facts
+    facts: AnyFacts
     outcome: Outcome  # payable, refused or held
     reason_codes: tuple[str, ...]
-    amount_fen: int  # of the tier: what is paid, or what a clause holds
+    amount_fen: int  # of the tier: what is paid, or what a clause holds; of uplink: the most that a parcel can get
     rate_id: str | None
     results: tuple[tuple[str, Result], ...]  # (clause_id, result) in order
 
 
-def decide(policy: Policy, facts: Facts) -> Decision:
-    """docs/rules.md 13, without the operator (who is no fact): clauses in order, then the first tier that matches."""
+FLAT, FREIGHT = "uplink.flat", "uplink.freight"  # rate ids: the most a parcel can get, or its freight, which is less
+
+
+def decide(policy: Policy, facts: AnyFacts) -> Decision:
+    """docs/rules.md 13 and 15, without the operator (who is no fact): clauses in order, then the rate."""
     seen = context(facts)
-    judged = [(clause, clause.program.execute(seen)) for clause in policy.clauses_of(DOWNLINK)]
+    judged = [(clause, clause.program.execute(seen)) for clause in policy.clauses_of(facts.direction)]
     results = tuple((c.clause_id, _result(c.mode, ok)) for c, ok in judged)
     refusals, holds = (tuple(c.reason_code for c, ok in judged if not ok and c.mode is mode) for mode in (Mode.REQUIRE, Mode.HOLD))
-    tier = next((t for t in policy.tiers if t.scheme == DOWNLINK and t.matches(facts)), None)
+    rate_id, amount_fen = (None, 0) if refusals else _rate(policy, facts)
     if refusals:
-        outcome, reasons, tier = Outcome.REFUSED, refusals, None
-    elif tier is None:
+        outcome, reasons = Outcome.REFUSED, refusals
+    elif rate_id is None:
         outcome, reasons = Outcome.HELD, ("policy.no_rate",)
     elif holds:
         outcome, reasons = Outcome.HELD, holds
     else:
-        outcome, reasons = Outcome.PAYABLE, (f"rate.{tier.rate_id}",)
-    return Decision(
-        decision_id=decision_id(policy.policy_version, facts),
-        policy_version=policy.policy_version,
-        facts=facts,
-        outcome=outcome,
-        reason_codes=reasons,
-        amount_fen=tier.amount_fen if tier else 0,
-        rate_id=tier.rate_id if tier else None,
-        results=results,
-    )
+        outcome, reasons = Outcome.PAYABLE, (f"rate.{rate_id}",)
+    return Decision(decision_id(policy.policy_version, facts), policy.policy_version, facts, outcome, reasons, amount_fen, rate_id, results)
 
 
-def decision_id(policy_version: str, facts: Facts) -> bytes:
+def _rate(policy: Policy, facts: AnyFacts) -> tuple[str | None, int]:
+    """The first tier that matches; of uplink the most that there is, whatever the freight (which is no fact)."""
+    if isinstance(facts, UplinkFacts):
+        return (FLAT, policy.uplink.at_most_fen) if policy.uplink else (None, 0)
+    tier = next((t for t in policy.tiers if t.scheme == DOWNLINK and t.matches(facts)), None)
+    return (tier.rate_id, tier.amount_fen) if tier else (None, 0)
+
+
+def decision_id(policy_version: str, facts: AnyFacts) -> bytes:
     return sha256(msgspec.json.encode([policy_version, by_name(facts)])).digest()[:16]
 
 
@@ -219,7 +236,7 @@ class Policies:
             raise PolicyError("policy.county.mixed", f"the books are one county's, these policies are of {', '.join(sorted(counties))}")
         self.county_code = self.versions[0].county_code if self.versions else None
         self.county_prefix = self.county_code[:6] if self.county_code else None
-        self._decided: dict[tuple[str, Facts], Decision] = {}
+        self._decided: dict[tuple[str, AnyFacts], Decision] = {}
         self._by_version = MappingProxyType({p.policy_version: p for p in self.versions})
 
     def at(self, moment: datetime) -> Policy | None:
@@ -231,7 +248,7 @@ class Policies:
     def version(self, policy_version: str) -> Policy:
         return self._by_version[policy_version]
 
-    def decide(self, policy: Policy, facts: Facts) -> Decision:
+    def decide(self, policy: Policy, facts: AnyFacts) -> Decision:
         key = policy.policy_version, facts
         if (known := self._decided.get(key)) is None:
             known = self._decided[key] = decide(policy, facts)

@@ -10,8 +10,8 @@ from itertools import product
 from types import MappingProxyType
 from typing import NamedTuple
 
-from .facts import SCHEMA, TIER_FACTS, Facts, FactValue
-from .policy import DOWNLINK, Decision, Mode, Outcome, Policy, decide
+from .facts import SCHEMAS, TIER_FACTS, AnyFacts, Facts, FactValue, UplinkFacts
+from .policy import DOWNLINK, UPLINK, Decision, Golden, Mode, Outcome, Policy, decide
 
 MAX_ASSIGNMENTS = 100_000
 
@@ -28,8 +28,11 @@ class Finding(NamedTuple):
 def check(policy: Policy, before: Policy | None, texts: Mapping[str, str]) -> list[Finding]:
     """All findings. `before`: the policy that `not_below` names; `texts`: document → its text, where it is kept beside the file."""
     decisions = [decide(policy, facts) for facts in assignments([policy])]
+    uplink = [decide(policy, facts) for facts in assignments([policy], scheme=UPLINK)] if policy.uplink else []
     return [
-        *_unreachable_clauses(policy, decisions),
+        *_unreachable_clauses(policy, DOWNLINK, decisions),
+        *_unreachable_clauses(policy, UPLINK, uplink),
+        *_nothing_to_pay(policy),
         *_unreachable_tiers(policy, decisions),
         *_gaps(decisions),
         *failing_cases(policy),
@@ -38,22 +41,35 @@ def check(policy: Policy, before: Policy | None, texts: Mapping[str, str]) -> li
     ]
 
 
-def assignments(policies: Sequence[Policy], given: Mapping[str, FactValue] = MappingProxyType({})) -> Iterator[Facts]:
+def assignments(
+    policies: Sequence[Policy], given: Mapping[str, FactValue] = MappingProxyType({}), scheme: str = DOWNLINK
+) -> Iterator[AnyFacts]:
     """Every assignment of the facts that any of the policies reads and that is not `given`; those that cannot matter at one value each."""
-    read = {name for p in policies for c in p.clauses_of(DOWNLINK) for name in c.reads}
+    read = {name for p in policies for c in p.clauses_of(scheme) for name in c.reads}
     read |= {f"station.{name}" for name in TIER_FACTS}
-    ranges = [(given[name],) if name in given else values if name in read else values[:1] for name, values in SCHEMA.items()]
+    ranges = [(given[name],) if name in given else values if name in read else values[:1] for name, values in SCHEMAS[scheme].items()]
     count = 1
     for values in ranges:
         count *= len(values)
     if count > MAX_ASSIGNMENTS:
         raise ValueError(f"the conditions read so many facts that {count} cases would have to be tried; at most {MAX_ASSIGNMENTS} are")
-    return (Facts(*values) for values in product(*ranges))  # type: ignore[arg-type]
+    made = UplinkFacts if scheme == UPLINK else Facts
+    return (made(*values) for values in product(*ranges))  # type: ignore[arg-type]
 
 
-def _unreachable_clauses(policy: Policy, decisions: Sequence[Decision]) -> Iterator[Finding]:
+def _nothing_to_pay(policy: Policy) -> Iterator[Finding]:
+    if policy.uplink is None and policy.clauses_of(UPLINK):
+        yield Finding(
+            "policy.uplink.missing",
+            "uplink",
+            "有上行条款，却没有 [uplink] 金额与年度条件，上行件都不会支付：请补上，或删去条款",
+            "there are uplink clauses and no [uplink] to say what is paid: add it, or remove them",
+        )
+
+
+def _unreachable_clauses(policy: Policy, scheme: str, decisions: Sequence[Decision]) -> Iterator[Finding]:
     """A clause that refuses or holds decides something only where nothing before it has refused."""
-    clauses = policy.clauses_of(DOWNLINK)
+    clauses = policy.clauses_of(scheme) if decisions else ()
     for i, clause in enumerate(clauses):
         if clause.mode is Mode.REPORT or clause.reads == ("parcel.direction",):  # what is always so may be said
             continue
@@ -79,6 +95,8 @@ def _unreachable_tiers(policy: Policy, decisions: Sequence[Decision]) -> Iterato
 
 def _gaps(decisions: Sequence[Decision]) -> Iterator[Finding]:
     """Facts that pass every clause and find no rate: the parcel would wait for ever."""
+    if all(d.reason_codes == ("policy.no_rate",) for d in decisions if d.outcome is not Outcome.REFUSED):
+        return  # no downlink rate at all: what the year pays is not known yet, and is held on purpose
     missing = {tuple((n, getattr(d.facts, n)) for n in TIER_FACTS) for d in decisions if d.reason_codes == ("policy.no_rate",)}
     for facts in sorted(missing, key=str):
         told = ", ".join(f"{name} = {_shown(value)}" for name, value in facts)
@@ -93,7 +111,7 @@ def _gaps(decisions: Sequence[Decision]) -> Iterator[Finding]:
 def failing_cases(policy: Policy) -> Iterator[Finding]:
     """The cases that travel with the policy; facts that a case does not name may be anything."""
     for case in policy.golden:
-        for d in (decide(policy, facts) for facts in assignments([policy], case.facts)):
+        for d in (decide(policy, facts) for facts in assignments([policy], case.facts, _scheme_of(case))):
             if (d.outcome, d.reason_codes, d.amount_fen) != (case.outcome, case.reason_codes, case.amount_fen):
                 got = f"{d.outcome} {' '.join(d.reason_codes)} {d.amount_fen}"
                 yield Finding(
@@ -103,6 +121,10 @@ def failing_cases(policy: Policy) -> Iterator[Finding]:
                     f"comes to {got} fen: mend the case, or the clauses",
                 )
                 break
+
+
+def _scheme_of(case: Golden) -> str:
+    return UPLINK if case.facts.get("parcel.direction") == UPLINK else DOWNLINK
 
 
 def _misquoted(policy: Policy, texts: Mapping[str, str]) -> Iterator[Finding]:
@@ -147,7 +169,7 @@ def _steps_back(policy: Policy, before: Policy) -> Iterator[Finding]:
 
 def _average_steps_back(policy: Policy, before: Policy) -> Iterator[Finding]:
     """On the cases that travel with the policy, which stand for the evidence: Σ amounts over the parcels that the year before paid."""
-    cases = [next(assignments([policy], case.facts)) for case in policy.golden]
+    cases = [next(assignments([policy], case.facts)) for case in policy.golden if _scheme_of(case) == DOWNLINK]
     paid = [facts for facts in cases if decide(before, facts).outcome is Outcome.PAYABLE]
     then, now = (sum(decide(p, f).amount_fen for f in paid if decide(p, f).outcome is Outcome.PAYABLE) for p in (before, policy))
     if now < then:

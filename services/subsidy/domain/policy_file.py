@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from .conditions import compile_condition
-from .facts import SCHEMA, TIER_FACTS, FactValue
-from .policy import Basis, Ceiling, Citation, Clause, Document, Exhaustion, Golden, Mode, Outcome, Policy, PolicyError, Tier
+from .facts import SCHEMAS, TIER_FACTS, FactValue
+from .policy import Basis, Ceiling, Citation, Clause, Document, Exhaustion, Golden, Mode, Outcome, Policy, PolicyError, Tier, Uplink
 from .said import RESERVED
 
 MAX_BYTES = 1_000_000
@@ -26,8 +26,12 @@ _Code = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)+$", max_len
 _Division = Annotated[str, Meta(pattern=r"^[0-9]{12}$")]
 _Moment = Annotated[datetime, Meta(tz=True)]
 _Fen = Annotated[int, Meta(ge=1, le=1_000_000)]
+_Count = Annotated[int, Meta(ge=0, le=10**12)]
 _Scheme = Literal["downlink", "uplink"]
 _Version = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
+
+
+_Several = Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(min_length=1, max_length=MAX_ENTRIES)]
 
 
 class _Strict(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -80,6 +84,16 @@ class _Ceiling(_Cited, kw_only=True):
     limit_fen_per_parcel: _Fen
 
 
+class _Uplink(_Cited, kw_only=True):
+    at_most_fen: _Fen
+    min_parcels: _Count
+    min_sales_fen: _Count
+    cap_fen: Annotated[int, Meta(ge=1, le=10**12)]
+    registered_before: date
+    platforms: _Several
+    catalogue: _Several
+
+
 class _Tables(_Strict):
     distance: dict[_Division, Literal["near", "far"]]
 
@@ -100,13 +114,14 @@ class _File(_Strict):
     rates_status: Literal["sample", "official"]
     documents: Annotated[list[_Document], Meta(min_length=1, max_length=MAX_ENTRIES)]
     clauses: Annotated[list[_Clause], Meta(min_length=1, max_length=MAX_ENTRIES)]
-    tiers: Annotated[list[_Tier], Meta(min_length=1, max_length=MAX_ENTRIES)]
+    tiers: Annotated[list[_Tier], Meta(max_length=MAX_ENTRIES)]
     ceilings: Annotated[list[_Ceiling], Meta(max_length=MAX_ENTRIES)]
     tables: _Tables
     exhaustion: dict[_Scheme, Exhaustion] = {}
     published_on: date | None = None
     not_below: _Version | None = None
     golden: Annotated[list[_Golden], Meta(max_length=MAX_ENTRIES)] = []
+    uplink: _Uplink | None = None
 
 
 _Path = tuple[str | int, ...]
@@ -164,6 +179,7 @@ class _Loader:
             published_on=file.published_on,
             not_below=file.not_below,
             golden=tuple(self._golden(i, g) for i, g in enumerate(file.golden)),
+            uplink=self._uplink(file.uplink) if file.uplink else None,
         )
 
     def _clause(self, i: int, clause: _Clause) -> Clause:
@@ -171,7 +187,7 @@ class _Loader:
         if clause.reason_code in RESERVED:
             self._refuse("policy.reason.reserved", f"{clause.reason_code} is a reason of the fold's own", ("clauses", i, "reason_code"))
         try:
-            program, reads = compile_condition(clause.condition)
+            program, reads = compile_condition(clause.condition, clause.scheme)
         except PolicyError as error:
             self._refuse(error.code, error.message, ("clauses", i, "condition"))
         return Clause(
@@ -202,10 +218,27 @@ class _Loader:
             self._refuse("policy.citation.unknown_document", f"{cited.document} is not among the documents", (*path, "document"))
         return Citation(cited.basis, cited.document, cited.section, cited.quote, _words(cited.how) if cited.how else None)
 
+    def _uplink(self, uplink: _Uplink) -> Uplink:
+        for name in ("platforms", "catalogue"):
+            words = getattr(uplink, name)
+            if len(set(words)) < len(words):
+                self._refuse("policy.uplink.duplicate", f"{name} names one thing twice", ("uplink", name))
+        return Uplink(
+            uplink.at_most_fen,
+            uplink.min_parcels,
+            uplink.min_sales_fen,
+            uplink.cap_fen,
+            uplink.registered_before,
+            tuple(uplink.platforms),
+            tuple(uplink.catalogue),
+            self._citation(uplink, ("uplink",)),
+        )
+
     def _golden(self, i: int, case: _Golden) -> Golden:
+        schema = SCHEMAS["uplink" if case.facts.get("parcel.direction") == "uplink" else "downlink"]
         for name, value in case.facts.items():
-            if value not in SCHEMA.get(name, ()):
-                known = f"{name} is one of {', '.join(map(str, SCHEMA[name]))}" if name in SCHEMA else f"there are {', '.join(SCHEMA)}"
+            if value not in schema.get(name, ()):
+                known = f"{name} is one of {', '.join(map(str, schema[name]))}" if name in schema else f"there are {', '.join(schema)}"
                 self._refuse("policy.golden.fact", f"no such fact: {name} = {value}; {known}", ("golden", i, "facts"))
         return Golden(case.name, MappingProxyType(case.facts), Outcome(case.outcome), tuple(case.reason_codes), case.amount_fen)
 

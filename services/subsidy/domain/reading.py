@@ -31,6 +31,7 @@ class Reading(NamedTuple):
     returned: str  # none, or in what way it went back: refused, returning, returned
     final_receipt: bool  # a villager's receipt is left, wherever; a station's own 签收 is none
     unmapped_take_back: bool
+    left: Sequence[Event]  # neither retractions nor cancelled
 
     @property
     def direction(self) -> str:
@@ -79,6 +80,7 @@ def read(events: Sequence[Event], directory: Directory, county_prefix: str | Non
         returned,
         final_receipt,
         unmapped,
+        left,
     )
 
 

@@ -44,6 +44,8 @@ class Declared(NamedTuple):
     destination: str  # as declared
     freight_fen: int
     declared_on: date  # the date that the row gives
+    brand: str
+    waybill_no: str
 
 
 class Said(NamedTuple):

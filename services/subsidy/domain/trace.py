@@ -11,7 +11,7 @@ from shared.calendar import SHANGHAI
 from shared.standing import Directory
 
 from .events import CLOSING_ACTIONS, FINAL_RECEIPTS, Event
-from .facts import Facts, FactValue, by_name
+from .facts import AnyFacts, FactValue, by_name
 from .fold import (
     MAX_COMBINATIONS,
     NOT_RELEASED,
@@ -28,7 +28,8 @@ from .fold import (
 )
 from .policy import Clause, Decision, Outcome, Policies, Policy
 from .reading import READ_ACTIONS, Reading, at_hub, read
-from .said import CONTESTED, NOTHING, Ruling, Said, Word
+from .said import CONTESTED, NOTHING, Declared, Ruling, Said, Word
+from .uplink import sent
 
 TRACE_VERSION = 2
 
@@ -106,6 +107,7 @@ class Trace:
     arithmetic: tuple[Line, ...]  # adds up to the assessment's net
     alternatives: tuple[Alternative, ...]
     seen: tuple[Seen, ...]  # every version, in order of (scanned_at, event_id, content, mapping_version)
+    declared: Declared | None  # by which an uplink parcel was judged
     variants: tuple[Assessment, ...]  # of a contested hold: what its combinations come to, each once
     released: Assessment | None  # of any other hold that a person may release: what the parcel would then be
     policies: Policies = field(repr=False, compare=False)  # in which what was posted earlier finds its words
@@ -115,7 +117,7 @@ def trace(brand: str, events: Sequence[Event], directory: Directory, policies: P
     assessment = assess(brand, events, directory, policies, said)
     versions = versions_that_count(events, said)
     reading = read(shown_combination(versions), directory, policies.county_prefix)
-    deciding = deciding_of(brand, reading, directory) if assessment.deciding_event_id else None
+    deciding = _deciding(brand, assessment, reading, directory, policies)
     moment = deciding.event.scanned_at if deciding else reading.first_closing_ever
     variants = _variants(brand, versions, directory, policies, said) if assessment.reason_codes == (CONTESTED,) else ()
     policy = (policies.at(moment) if moment else None) or _policy_of_amount(assessment, variants, policies)
@@ -125,14 +127,24 @@ def trace(brand: str, events: Sequence[Event], directory: Directory, policies: P
         assessment=assessment,
         deciding=deciding,
         policy=policy,
-        steps=_steps(assessment, policy, deciding, seen, directory),
+        steps=_steps(assessment, policy, deciding, seen, directory, said.declared),
         arithmetic=_arithmetic(assessment, policy),
-        alternatives=_alternatives(assessment, policy, policies),
+        alternatives=_alternatives(assessment, policy, policies, said.declared),
         seen=seen,
         variants=variants,
+        declared=said.declared if assessment.direction == "uplink" else None,
         released=_released(brand, events, directory, policies, said, assessment),
         policies=policies,
     )
+
+
+def _deciding(brand: str, assessment: Assessment, reading: Reading, directory: Directory, policies: Policies) -> Deciding | None:
+    if assessment.deciding_event_id is None:
+        return None
+    if assessment.direction == "uplink":
+        out = sent(brand, reading.left, directory, policies.county_prefix)
+        return Deciding(out.event, out.standing) if out else None
+    return deciding_of(brand, reading, directory)
 
 
 def _released(
@@ -190,12 +202,13 @@ def _see(event: Event, versions: Versions, reading: Reading, deciding: Deciding 
 
 def _tells_again(event: Event, station_id: str | None, deciding: Deciding) -> bool:
     """The same act at the same station on the same day, told by another feed: a label at read time, never a merge."""
-    decided = deciding.event
+    decided, at = deciding.event, deciding.standing
     return (
-        not event.is_retraction
+        at is not None
+        and not event.is_retraction
         and event.action == decided.action
         and event.feed != decided.feed
-        and station_id == deciding.standing.station_id
+        and station_id == at.station_id
         and event.scanned_at.astimezone(SHANGHAI).date() == decided.scanned_at.astimezone(SHANGHAI).date()
     )
 
@@ -204,23 +217,28 @@ def _tells_again(event: Event, station_id: str | None, deciding: Deciding) -> bo
 
 
 def _steps(
-    assessment: Assessment, policy: Policy | None, deciding: Deciding | None, seen: Sequence[Seen], directory: Directory
+    assessment: Assessment,
+    policy: Policy | None,
+    deciding: Deciding | None,
+    seen: Sequence[Seen],
+    directory: Directory,
+    declared: Declared | None,
 ) -> tuple[Step, ...]:
     if policy is None or assessment.outcome is None:
         return ()
-    clauses = policy.clauses_of("downlink")
+    clauses = policy.clauses_of(assessment.direction)
     decision = assessment.decision
     if decision is None or deciding is None:
         waits = assessment.outcome is not Outcome.REFUSED
         return tuple(Step(c, "unknown" if waits else "not_applicable", ()) for c in clauses)
     told_by = _told_by(decision.facts, seen, directory)
     return tuple(
-        Step(clause, result, tuple(_fact_used(name, decision, deciding, told_by) for name in clause.reads))
+        Step(clause, result, tuple(_fact_used(name, decision, deciding, told_by, declared, directory) for name in clause.reads))
         for clause, (_, result) in zip(clauses, decision.results, strict=True)
     )
 
 
-def _told_by(facts: Facts, seen: Sequence[Seen], directory: Directory) -> dict[str, Event]:
+def _told_by(facts: AnyFacts, seen: Sequence[Seen], directory: Directory) -> dict[str, Event]:
     """The first event that makes a fact about the parcel's way what it is, where one does."""
     left = [s.event for s in seen if s.role not in (Role.RETRACTED, Role.IGNORED) and not s.event.is_retraction]
     ways = {
@@ -231,15 +249,24 @@ def _told_by(facts: Facts, seen: Sequence[Seen], directory: Directory) -> dict[s
     return {name: event for name, events in ways.items() if (event := next(events, None))}
 
 
-def _fact_used(name: str, decision: Decision, deciding: Deciding, told_by: Mapping[str, Event]) -> FactUsed:
+def _fact_used(
+    name: str, decision: Decision, deciding: Deciding, told_by: Mapping[str, Event], declared: Declared | None, directory: Directory
+) -> FactUsed:
     """A fact, its value and the record that it was read from."""
     event, standing = deciding
     value = by_name(decision.facts)[name]
     match name:
         case _ if name in told_by:
             return FactUsed(name, value, "event", str(UUID(bytes=told_by[name].event_id)), told_by[name].mapping_version)
-        case "deciding.action":
+        case _ if declared and name.startswith("declaration."):
+            return FactUsed(name, value, "declaration", declared.declaration_id, declared.row_no)
+        case _ if declared and name.startswith("merchant."):
+            merchant = directory.merchants.get(declared.merchant_id)
+            return FactUsed(name, value, "merchant", declared.merchant_id, merchant.version if merchant else None)
+        case "deciding.action" | "parcel.picked_up_in_county":
             return FactUsed(name, value, "event", str(UUID(bytes=event.event_id)), event.mapping_version)
+        case _ if standing is None:
+            pass
         case "station.filed" if standing.filing_id:
             return FactUsed(name, value, "filing", standing.filing_id, standing.station_version)
         case "station.rural":
@@ -254,32 +281,50 @@ def _fact_used(name: str, decision: Decision, deciding: Deciding, told_by: Mappi
 def _arithmetic(assessment: Assessment, policy: Policy | None) -> tuple[Line, ...]:
     if assessment.outcome is not Outcome.PAYABLE or assessment.decision is None or policy is None:
         return ()
+    if assessment.direction == "uplink":
+        return (Line("accrual", assessment.reason_codes[0].removeprefix("rate."), assessment.net_fen, {}),)
     return tuple(Line("accrual", t.rate_id, t.amount_fen, t.when) for t in policy.tiers if t.rate_id == assessment.decision.rate_id)
 
 
 # What somebody can see to: a station's filing, its opening, the way through the hub, the parcel's way back, the addressee's receipt.
-_WITHIN_REACH: tuple[tuple[str, str, FactValue], ...] = (
-    ("station.filed", "filed", True),
-    ("station.operating_status", "operating_status", "open"),
-    ("parcel.hub_arrived", "hub_arrived", True),
-    ("parcel.returned", "returned", "none"),
-    ("parcel.final_receipt", "final_receipt", True),
-)
+_WITHIN_REACH: Mapping[str, tuple[tuple[str, str, FactValue], ...]] = {
+    "downlink": (
+        ("station.filed", "filed", True),
+        ("station.operating_status", "operating_status", "open"),
+        ("parcel.hub_arrived", "hub_arrived", True),
+        ("parcel.returned", "returned", "none"),
+        ("parcel.final_receipt", "final_receipt", True),
+    ),
+    # The merchant's qualification and shop, its declaration, the way of its parcel.
+    "uplink": (
+        ("merchant.qualified", "qualified", True),
+        ("merchant.has_shop", "has_shop", True),
+        ("declaration.platform_listed", "platform_listed", True),
+        ("declaration.in_catalogue", "in_catalogue", True),
+        ("declaration.consignor", "consignor", "matched"),
+        ("declaration.out_of_county", "out_of_county", True),
+        ("parcel.left_county", "left_county", True),
+        ("parcel.returned", "returned", "none"),
+    ),
+}
 
 
-def _alternatives(assessment: Assessment, policy: Policy | None, policies: Policies) -> tuple[Alternative, ...]:
+def _alternatives(assessment: Assessment, policy: Policy | None, policies: Policies, declared: Declared | None) -> tuple[Alternative, ...]:
     """Decided again with one fact changed; what changes no fen is left out."""
     decision, day = assessment.decision, assessment.service_date
     if policy is None or decision is None or day is None or assessment.outcome is Outcome.PENDING:
         return ()
     if not (assessment.outcome is Outcome.PAYABLE or assessment.reason_codes == decision.reason_codes):
         return ()  # not the policy's clauses, but something else has decided
-    return tuple(_worth(decision.facts, assessment.net_fen, day, policy, policies))
+    freight_fen = declared.freight_fen if declared and assessment.direction == "uplink" else None
+    return tuple(_worth(decision.facts, assessment.net_fen, day, policy, policies, freight_fen))
 
 
-def _worth(facts: Facts, net_fen: int, day: date, policy: Policy, policies: Policies) -> Iterator[Alternative]:
-    for fact, name, value in _WITHIN_REACH:
+def _worth(facts: AnyFacts, net_fen: int, day: date, policy: Policy, policies: Policies, freight_fen: int | None) -> Iterator[Alternative]:
+    for fact, name, value in _WITHIN_REACH[facts.direction]:
         decision = policies.decide(policy, facts._replace(**{name: value}))  # type: ignore[arg-type]
         amount_fen = decision.amount_fen if decision.outcome is Outcome.PAYABLE else 0
+        if freight_fen is not None:
+            amount_fen = min(amount_fen, freight_fen)
         if amount_fen != net_fen:
             yield Alternative(fact, value, day, amount_fen, amount_fen - net_fen)

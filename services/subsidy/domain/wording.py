@@ -68,6 +68,7 @@ REASONS: Mapping[str, Words] = {
         "policy.not_in_force": "扫描当时没有生效的补贴政策。请县发改局确认政策的有效期。",
         "policy.no_rate": "政策中没有适用的档次。请县发改局补充费率。",
         "uplink.needs_declaration": "这是从县里寄出的上行件，须由经营主体申报后按上行办法处理。",
+        "uplink.not_subsidised": "寄出当天的政策不补贴上行件。",
         "evidence.voided": "到站、签收等记录都已被撤销或由快递员取回。等待新的扫描。",
         "evidence.no_station": "扫描没有指明登记过的乡镇或村级站点。请数据源（发送方）补报站点。",
         "site.unmapped": "扫描中的站点名称或编码还没有对应到登记站点。请在登记系统中为站点添加别名，系统会自动重算。",
@@ -86,6 +87,7 @@ REASONS: Mapping[str, Words] = {
         "budget.awaiting": "当年预算不足，等待追加预算。",
         "budget.available": "预算已追加，补回。",
         "vesting.not_met": "该经营主体全年件数或销售额未达到要求，已记补贴收回。",
+        "year.restored": "该经营主体全年核算后补回。",
     },
     "en": {
         "evidence.contested": "The same scan was told with different contents, and they do not come to the same. "
@@ -99,6 +101,7 @@ REASONS: Mapping[str, Words] = {
         "policy.no_rate": "The policy has no rate for this case. The county's development and reform bureau must add one.",
         "uplink.needs_declaration": "An uplink parcel, sent from the county: its merchant must declare it, "
         "and it is treated under the uplink rules.",
+        "uplink.not_subsidised": "The policy of that day pays nothing for uplink parcels.",
         "evidence.voided": "Every arrival and receipt was retracted or taken back by the courier. Waiting for a new scan.",
         "evidence.no_station": "The scans name no registered township or village station. The feed (its sender) must report the station.",
         "site.unmapped": "The place named in a scan belongs to no registered station yet. "
@@ -119,6 +122,7 @@ REASONS: Mapping[str, Words] = {
         "budget.awaiting": "The year's budget is not enough. It waits for more.",
         "budget.available": "There is more budget. It is given back.",
         "vesting.not_met": "The merchant's year stayed below the required parcels or sales. What had been accrued is taken back.",
+        "year.restored": "The merchant's year was worked out again. It is given back.",
     },
 }
 
@@ -163,6 +167,13 @@ ALTERNATIVES: Mapping[str, Words] = {
         "parcel.hub_arrived": "如果快件在{day}前经县级中心到件",
         "parcel.returned": "如果快件{day}到站后没有退回或被拒收",
         "parcel.final_receipt": "如果快件{day}到站后有收件人取件或签收的记录",
+        "merchant.qualified": "如果{day}经营主体已通过资格认定",
+        "merchant.has_shop": "如果{day}经营主体在该平台的店铺已经核实",
+        "declaration.platform_listed": "如果{day}的订单来自政策列出的平台",
+        "declaration.in_catalogue": "如果{day}寄出的是目录内的农产品",
+        "declaration.consignor": "如果{day}的扫描带有申报的订单号",
+        "declaration.out_of_county": "如果{day}寄往县外",
+        "parcel.left_county": "如果{day}之后有离开县域的扫描",
     },
     "en": {
         "station.filed": "had the station's filing for this brand been valid on {day}",
@@ -170,6 +181,13 @@ ALTERNATIVES: Mapping[str, Words] = {
         "parcel.hub_arrived": "had the parcel come through the county hub by {day}",
         "parcel.returned": "had the parcel not gone back after it arrived on {day}",
         "parcel.final_receipt": "had the addressee's own receipt been known after it arrived on {day}",
+        "merchant.qualified": "had the merchant been approved on {day}",
+        "merchant.has_shop": "had the merchant's shop on that platform been seen by {day}",
+        "declaration.platform_listed": "had the order of {day} come from a platform that the policy lists",
+        "declaration.in_catalogue": "had what was sent on {day} been a farm product of the catalogue",
+        "declaration.consignor": "had the scans of {day} carried the order number that was declared",
+        "declaration.out_of_county": "had it been sent out of the county on {day}",
+        "parcel.left_county": "had a scan after {day} shown that it left the county",
     },
 }
 
@@ -195,6 +213,12 @@ SENTENCES: Mapping[str, Words] = {
         "assumption": "项目假设，待县发改局确认：{how}",
         "arithmetic": "计算：{lines}合计 {net} 元。",
         "line": "档次“{tier}”（{rate}）{amount} 元；",
+        "line_uplink": "{rate} {amount} 元；",
+        "no_place": "（未登记的地点）",
+        "declared": "申报：{merchant} 申报单 {declaration} 第 {row} 行，{platform}，{product}，寄往{destination}，运费 {freight} 元。",
+        "unvested": "年度条件：{year} 年该经营主体须满 {parcels} 件且网络销售额满 {sales} 元，每年最多 {cap} 元；"
+        "年末未满足的，已记补贴收回。",
+        "new_freight": "申报的运费更正后金额由 {old} 元改为 {new} 元",
         "scans": "相关扫描：{each}。",
         "scan": "{at} {action}{where}{mark}",
         "where": "，{place}",
@@ -243,6 +267,13 @@ SENTENCES: Mapping[str, Words] = {
         "assumption": "Assumption of this project, to be confirmed by the county (项目假设，待县发改局确认): {how}",
         "arithmetic": "Arithmetic: {lines}total {net} yuan.",
         "line": "rate “{tier}” ({rate}) {amount} yuan; ",
+        "line_uplink": "{rate} {amount} yuan; ",
+        "no_place": "(a place that is no registered station)",
+        "declared": "Declared: {merchant}, declaration {declaration}, row {row}: {platform}, {product}, to {destination}, "
+        "freight {freight} yuan.",
+        "unvested": "The year's condition: in {year} the merchant must reach {parcels} parcels and online sales of {sales} yuan, "
+        "and gets at most {cap} yuan; what was accrued is taken back where the year ends below.",
+        "new_freight": "the declared freight was corrected, so the amount changed from {old} to {new} yuan",
         "scans": "Scans: {each}.",
         "scan": "{at} {action}{where}{mark}",
         "where": ", {place}",
@@ -296,6 +327,12 @@ TIERS: Mapping[str, Mapping[tuple[str, str | bool], str]] = {
         ("distance", "near"): "near",
         ("distance", "far"): "far",
     },
+}
+
+# How an uplink parcel is paid.
+UPLINK_RATES: Mapping[str, Words] = {
+    "zh": {"uplink.flat": "上行件定额", "uplink.freight": "上行件按实际运费"},
+    "en": {"uplink.flat": "the uplink amount for a parcel", "uplink.freight": "the actual freight, which is less than the uplink amount"},
 }
 
 KINDS: Mapping[str, Words] = {

@@ -30,7 +30,8 @@ BEFORE_EVIDENCE = "savepoint evidence"
 BACK_BEFORE_EVIDENCE = "rollback to savepoint evidence"
 EVIDENCE_COLUMNS = (
     "parcel_key", "event_id", "content", "mapping_version", "feed", "action", "scanned_at", "site_id", "origin", "retracts_event_id",
-    "retracts_previous_action", "verdict", "receipt_id", "raw_action", "received_at", "site_namespace", "site_code", "site_name",
+    "retracts_previous_action", "destination", "order_no",
+    "verdict", "receipt_id", "raw_action", "received_at", "site_namespace", "site_code", "site_name",
     "verified", "payload_sha256", "position", "partition", "batch_no",
 )  # fmt: skip
 STAGE = "create temporary table evidence_staged (like evidence) on commit drop"
@@ -47,7 +48,7 @@ from unnest($1::bytea[]) k(parcel_key) join parcel p using (parcel_key)
 # The events of domain.events.Event, after their parcel. A join: `= any` on a partitioned table was five times slower.
 EVIDENCE_OF = """
 select e.parcel_key, e.event_id, e.content, e.mapping_version, e.feed, e.action, e.scanned_at, e.site_id, e.origin,
-       e.retracts_event_id, e.retracts_previous_action
+       e.retracts_event_id, e.retracts_previous_action, e.destination, e.order_no
 from unnest($1::bytea[]) k(parcel_key) join evidence e using (parcel_key)
 """
 # The lines that stand for these parcels, each before what adjusts it, to be reversed as they were posted.

@@ -29,6 +29,7 @@ PARTITION_OF = "select partition from evidence where parcel_key = $1 limit 1"
 LAST_BATCH = "select batch_no from batch where partition = $1 and revision <= $2 order by revision desc limit 1"
 EVIDENCE = """
 select event_id, content, mapping_version, feed, action, scanned_at, site_id, origin, retracts_event_id, retracts_previous_action,
+       destination, order_no,
        verdict, receipt_id, raw_action, received_at, site_namespace, site_code, site_name, verified, payload_sha256, partition, position
 from evidence where parcel_key = $1 and batch_no <= $2 order by scanned_at, event_id, content, mapping_version
 """

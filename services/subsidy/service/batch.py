@@ -118,10 +118,13 @@ class ScanBatches:
         return keys, scans
 
     async def _assess(self, tx: Write, entries: Entries, scans: Sequence[Scan], again: Sequence[bytes]) -> None:
-        """Parcels with a closing action in this batch ∪ those that have a row already, in this batch or in the chunk."""
+        """Parcels with a closing action in this batch ∪ those that have a row already or were declared, in this batch or in the chunk."""
         touched = {scan.key: scan for scan in scans}
-        known = parcels_of(await tx.fetch(sql.PARCELS, list({*touched, *again})))
-        todo = sorted({scan.key for scan in scans if scan.closing}.union(known))
+        seen = list({*touched, *again})
+        known = parcels_of(await tx.fetch(sql.PARCELS, seen))
+        said = await said_of(tx, seen) if self._context.anything_said and seen else {}
+        closing = {scan.key for scan in scans if scan.closing}
+        todo = sorted(closing.union(known, (key for key, of in said.items() if of.declared)))
         if not todo:
             return
         events: dict[bytes, list[Event]] = {key: [] for key in todo}
@@ -129,12 +132,16 @@ class ScanBatches:
         for row in await tx.fetch(sql.EVIDENCE_OF, todo):
             events[row[0]].append(make(row[1:]))
         directory, policies = self._context.directory, self._context.policies
-        said = await said_of(tx, todo) if self._context.anything_said else {}
         results: list[tuple[bytes, str, str, Parcel | None, Assessment]] = []
         for key in todo:
-            old = known.get(key)
-            brand, waybill_no = (old.brand, old.waybill_no) if old else (touched[key].brand, touched[key].waybill_no)
-            results.append((key, brand, waybill_no, old, assess(brand, events[key], directory, policies, said.get(key, NOTHING))))
+            old, of_it = known.get(key), said.get(key, NOTHING)
+            if not events[key]:
+                continue  # declared before its first scan
+            named = old or touched.get(key) or of_it.declared
+            assert named, "a parcel is here by its row, a scan or a declaration"
+            new = assess(named.brand, events[key], directory, policies, of_it)
+            if old or new.outcome or key in closing:
+                results.append((key, named.brand, named.waybill_no, old, new))
         lines = await self._lines(tx, [old for _, _, _, old, new in results if old and reverses(old, new)])
         for key, brand, waybill_no, old, new in results:
             entries.add(key, brand, waybill_no, old, new, lines.get(key, ()))

@@ -13,7 +13,6 @@ from services.subsidy.domain.said import BY_HAND
 from services.subsidy.service.context import posting_period
 from shared.calendar import shanghai_day
 
-SCHEME = "downlink"  # the only scheme that pays in this version
 NONE = ""  # in a rollup's key, where a parcel has no station, township, beneficiary, reason or policy
 
 
@@ -48,7 +47,7 @@ class Line(NamedTuple):
     seq: int
     amount_fen: int
     beneficiary_id: str
-    station_id: str
+    station_id: str | None  # null: uplink, from a place that is no registered station
     township_code: str | None
     service_date: date
     brand: str
@@ -168,26 +167,27 @@ class Entries:
             live = None
         if new.net_fen:
             assert new.beneficiary_id, "a payable parcel has a beneficiary"
-            assert new.station_id, "a payable parcel has a station"
             assert new.service_date, "a payable parcel has a deciding event"
             assert new.policy_version, "a payable parcel has a policy"
             live = payouts
             accrual = Line(
-                key, live, new.net_fen, new.beneficiary_id, new.station_id, new.township_code, new.service_date, brand, SCHEME, "accrued",
-                new.policy_version,
+                key, live, new.net_fen, new.beneficiary_id, new.station_id, new.township_code, new.service_date, brand, new.direction,
+                "accrued", new.policy_version,
             )  # fmt: skip
             self._post(accrual, new.reason_codes, "accrual", None)
             payouts += 1
-        self._point(key, before, live)
+        self._point(key, (lines[0].scheme, before) if before is not None else None, (new.direction, live) if live is not None else None)
         return payouts, live
 
-    def _point(self, key: bytes, before: int | None, live: int | None) -> None:
-        if before is None:
-            self.new_pointers.append((key, SCHEME, live))
-        elif live is None:
-            self.dropped_pointers.append((key, SCHEME, before))
-        else:
-            self.moved_pointers.append((key, SCHEME, before, live))
+    def _point(self, key: bytes, before: tuple[str, int] | None, live: tuple[str, int] | None) -> None:
+        """The pointer of each scheme, which is the parcel's direction."""
+        if before and live and before[0] == live[0]:
+            self.moved_pointers.append((key, *before, live[1]))
+            return
+        if before:
+            self.dropped_pointers.append((key, *before))
+        if live:
+            self.new_pointers.append((key, *live))
 
     def adjust(self, parcel: Parcel, line: Line, by: Adjustment, period: str) -> None:
         """Post a closing's word on the line that stands, into the month that is closing."""
@@ -273,6 +273,7 @@ def reposts(old: Parcel | None, new: Assessment) -> bool:
         or old.beneficiary_id != new.beneficiary_id
         or old.station_id != new.station_id
         or old.service_date != new.service_date
+        or old.direction != new.direction
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-from services.subsidy.domain.policy import Clause, Policies, Policy
+from services.subsidy.domain.policy import Clause, Policies, Policy, Uplink
 from services.subsidy.repository import reads
 from services.subsidy.service.ids import payout_id
 from services.subsidy.service.known import Books, Known
@@ -140,6 +140,26 @@ def policy(p: Policy) -> dict[str, Any]:
         "tiers": [{"rate_id": t.rate_id, "scheme": t.scheme, "when": dict(t.when), "amount_fen": t.amount_fen} for t in p.tiers],
         "tables": {name: dict(table) for name, table in p.tables.items()},
         "ceilings": [{"scheme": c.scheme, "limit_fen_per_parcel": c.limit_fen_per_parcel} for c in p.ceilings],
+        "published_on": p.published_on,
+        "not_below": p.not_below,
+        "exhaustion": {scheme: str(rule) for scheme, rule in p.exhaustion.items()},
+        "uplink": _uplink(p.uplink) if p.uplink else None,
+        "golden": [
+            {"name": g.name, "facts": dict(g.facts), "outcome": g.outcome, "reason_codes": g.reason_codes, "amount_fen": g.amount_fen}
+            for g in p.golden
+        ],
+    }
+
+
+def _uplink(uplink: Uplink) -> dict[str, Any]:
+    return {
+        "at_most_fen": uplink.at_most_fen,
+        "min_parcels": uplink.min_parcels,
+        "min_sales_fen": uplink.min_sales_fen,
+        "cap_fen": uplink.cap_fen,
+        "registered_before": uplink.registered_before,
+        "platforms": uplink.platforms,
+        "catalogue": uplink.catalogue,
     }
 
 

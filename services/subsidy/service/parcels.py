@@ -80,7 +80,7 @@ async def trace_of(books: Books, known: Known, found: Found) -> Traced:
     directory = await books.directory(known.read, registry_revision)
     policies = await books.policies(known.read, revision)
     said = (await said_of(known.read, [found.key], revision)).get(found.key, NOTHING)
-    events = [Event._make(tuple(row)[:10]) for row in found.evidence]
+    events = [Event._make(tuple(row)[: len(Event._fields)]) for row in found.evidence]
     return Traced(trace(found.brand, events, directory, policies, said), events, directory, policies, said)
 
 
