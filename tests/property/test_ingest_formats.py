@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from services.ingest.brands import NATIVE, canonical
 from services.ingest.brands.base import BadSignature, Feed, RawPush, Unparseable
-from services.ingest.domain.items import Item, Unreadable, has_control, identify, is_personal
+from services.ingest.domain.items import Item, Unreadable, identify
 from shared.calendar import SHANGHAI
 from shared.contracts.scan import BRANDS
+from shared.personal import has_control, is_personal
 from tests.ingest_support import event
 
 RECEIVED = datetime(2023, 7, 14, 9, 12, 4, tzinfo=SHANGHAI)

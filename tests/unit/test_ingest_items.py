@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.ingest.domain.items import is_personal, is_personal_code
+from shared.personal import is_personal, is_personal_code
 
 SOMEBODY = [
     "13800138000", "138-0013-8000", "138 0013 8000", "138.0013.8000", "8613800138000", "+86 138-0013-8000", "+86(138)00138000",

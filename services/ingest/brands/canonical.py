@@ -24,13 +24,11 @@ from services.ingest.domain.items import (
     Flaw,
     Item,
     Unreadable,
-    has_control,
     implausible,
-    is_personal,
-    is_personal_code,
 )
 from shared.calendar import SHANGHAI
 from shared.contracts.scan import CANONICAL, Action, Retracts
+from shared.personal import has_control, is_personal, is_personal_code
 
 _Code = Annotated[str, Meta(min_length=1, max_length=MAX_CODE)]
 _Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]

@@ -30,7 +30,7 @@ from services.ingest.brands.base import (
     md5_hex_upper,
     status_of,
 )
-from services.ingest.domain.items import MAX_CODE, MAX_TEXT, Flaw, Item, Unreadable, is_personal
+from services.ingest.domain.items import MAX_CODE, MAX_TEXT, Flaw, Item, Unreadable
 from services.ingest.domain.native import (
     Document,
     action_of,
@@ -44,6 +44,7 @@ from services.ingest.domain.native import (
     waybill,
 )
 from shared.contracts.scan import Action
+from shared.personal import is_personal
 
 MAPPING_VERSION = 1
 CODES: Mapping[str, Action] = {

@@ -5,20 +5,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from services.ingest.domain.items import (
-    MAX_CODE,
-    MAX_TEXT,
-    WAYBILL,
-    Flaw,
-    Item,
-    Unreadable,
-    has_control,
-    implausible,
-    is_personal,
-    is_personal_code,
-)
+from services.ingest.domain.items import MAX_CODE, MAX_TEXT, WAYBILL, Flaw, Item, Unreadable, implausible
 from shared.calendar import SHANGHAI
 from shared.contracts.scan import Action
+from shared.personal import has_control, is_personal, is_personal_code
 
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\Z")
 _WAYBILL = re.compile(WAYBILL)
