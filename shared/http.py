@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, date, datetime
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import msgspec
@@ -229,10 +230,12 @@ def create_app(
     routers: Sequence[APIRouter],
     checks: Mapping[str, Check],
     max_body_bytes: int,
+    larger: Mapping[str, int] = MappingProxyType({}),
     direct: Sequence[BaseRoute] = (),
 ) -> FastAPI:
     """One service's API: its routers, and what every service answers (`/`, health, metrics, docs, problem details).
 
+    `larger`: path → bytes of a body there, where it may be more than `max_body_bytes`.
     `direct`: routes that are tried before all others (shared/direct.py).
     """
     app = Api(
@@ -249,7 +252,7 @@ def create_app(
         app.include_router(router, dependencies=[Depends(documented)])
     app.include_router(_common(service, title, checks))
     app.router.routes[:0] = direct
-    app.add_middleware(_Observe, max_body_bytes=max_body_bytes)
+    app.add_middleware(_Observe, max_body_bytes=max_body_bytes, larger=larger)
     _handlers(app, max_body_bytes)
     return app
 
@@ -332,9 +335,9 @@ def _handlers(app: Api, max_body_bytes: int) -> None:
 class _Observe:
     """Trace id, access log and metrics, by route template; pure ASGI, since BaseHTTPMiddleware cancels its handler on disconnect."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, larger: Mapping[str, int]) -> None:
         self.app = app
-        self.max_body_bytes = max_body_bytes
+        self.max_body_bytes, self.larger = max_body_bytes, larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -345,7 +348,7 @@ class _Observe:
         started, status = time.perf_counter(), 500
         head = scope["method"] == "HEAD"
         inner = {**scope, "method": "GET"} if head else scope  # whatever can be read has a HEAD: the same headers, no body
-        body = Body(scope, receive, self.max_body_bytes)
+        body = Body(scope, receive, self.larger.get(scope["path"], self.max_body_bytes))
 
         async def observed(message: Message) -> None:
             nonlocal status

@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
-from services.subsidy.routes import books, budgets, holds, parcels, periods, set_aside
+from services.subsidy.domain.declaration_file import MAX_BYTES
+from services.subsidy.routes import books, budgets, declarations, holds, parcels, periods, set_aside
 from services.subsidy.service.budgets import Budgets
 from services.subsidy.service.closing import Closings
+from services.subsidy.service.declarations import Declarations
 from services.subsidy.service.holds import Holds
 from services.subsidy.service.known import Books, cursor_key
 from services.subsidy.service.lists import Lists
@@ -40,6 +42,7 @@ def build(settings: Settings) -> FastAPI:
             app.state.cursors = Cursors(await cursor_key(database))
             app.state.parcels, app.state.lists, app.state.summaries = Parcels(shared), Lists(shared), Summaries(shared)
             app.state.holds, app.state.set_aside = Holds(shared), SetAside(shared)
+            app.state.declarations = Declarations(shared)
             app.state.closings, app.state.budgets = Closings(shared), Budgets(shared)
             yield
         finally:
@@ -47,8 +50,10 @@ def build(settings: Settings) -> FastAPI:
 
     app = create_app(
         service="subsidy", title="Tongcun subsidy", description=DESCRIPTION, lifespan=lifespan,
-        routers=[parcels.router, books.router, holds.router, periods.router, budgets.router, set_aside.router],
+        routers=[parcels.router, books.router, holds.router, periods.router, budgets.router, set_aside.router,
+                 declarations.router],
         checks={"database": lambda: process.check_schema(database, "subsidy")}, max_body_bytes=MAX_BODY_BYTES,
+        larger={declarations.PATH: MAX_BYTES},
     )  # fmt: skip
     app.state.verifier = Verifier(settings.jwks, settings.issuer)
     return app

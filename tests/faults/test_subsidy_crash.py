@@ -121,7 +121,7 @@ async def writer(logs: list[Any], subsidy_dsns: Any) -> AsyncIterator[Writer]:
     """Empty logs, a broker of their own, and empty books; the policies are active."""
     for dsns in logs:
         await as_owner(dsns.owner, "truncate log, log_head, log_relay, log_consumer")
-    keep = RESET.replace("set_aside_read, policy,", "set_aside_read,").replace(
+    keep = RESET.replace("declaration_withdrawal, policy,", "declaration_withdrawal,").replace(
         "version = 0;", "version = case when topic = 'tongcun.registry.v1' then 1 else 0 end;"
     )
     await as_owner(subsidy_dsns.owner, keep, "insert into batch values (-1, 1, 0, null, 1, now()); update books_head set revision = 1")

@@ -36,10 +36,17 @@ from shared.contracts.registry import (
     FilingSegment,
     FilingStatus,
     Level,
+    Merchant,
+    MerchantKind,
+    MerchantSegment,
     OperatingStatus,
     Operator,
     OperatorSegment,
+    Qualification,
     RegistryChange,
+    Sales,
+    SalesStatus,
+    Shop,
     Station,
     StationSegment,
 )
@@ -71,6 +78,8 @@ def scan(
     weight_g: int | None = None,
     retracts: Retracts | None = None,
     origin: str | None = None,
+    destination: str | None = None,
+    order_no: str | None = None,
     mapping_version: int = 1,
     raw_action: str | None = None,
 ) -> ScanEvent:
@@ -80,14 +89,14 @@ def scan(
     event = identity.event_id("live", feed, key, (ref,) if ref else (raw, moment.isoformat(), None, site))
     content = identity.content(
         brand=brand, waybill_no=waybill, raw_action=raw, scanned_at=moment.isoformat(), site_namespace=brand, site_code=None,
-        site_name=site, origin=origin, destination=None, goods=None, order_no=None, weight_g=weight_g,
+        site_name=site, origin=origin, destination=destination, goods=None, order_no=order_no, weight_g=weight_g,
         retracts_event_id=retracts.event_id if retracts else None,
         retracts_previous_action=retracts.previous_action if retracts else None, sent_action=None,
     )  # fmt: skip
     return ScanEvent(
         event_id=str(event), content=content.hex(), verdict="accepted", brand=brand, waybill_no=waybill, raw_action=raw, scanned_at=moment,
-        site_namespace=brand, site_code=None, site_name=site, origin=origin, destination=None, goods=None, order_no=None, weight_g=weight_g,
-        retracts=retracts, action=action, mapping_version=mapping_version, feed=feed, receipt_id="rcp_a3",
+        site_namespace=brand, site_code=None, site_name=site, origin=origin, destination=destination, goods=None, order_no=order_no,
+        weight_g=weight_g, retracts=retracts, action=action, mapping_version=mapping_version, feed=feed, receipt_id="rcp_a3",
         received_at=moment + timedelta(seconds=1), verified="hmac", payload_sha256=sha256(b"push").hexdigest(),
     )  # fmt: skip
 
@@ -139,6 +148,16 @@ def station(
         operator_id=operator_id, brands=("zto", "yto"), operating_status=status, lat=35.29, lng=111.67,
     )  # fmt: skip
     return Station(version=version, station_id=station_id, level=level, segments=(segment,), aliases=tuple(aliases), filings=tuple(filings))
+
+
+def merchant(merchant_id: str = "mch_9", *, sales_fen: int = 0, version: int = 1, name: str = "垣曲县山里果业有限公司") -> Merchant:
+    """Approved, with a shop on 淘宝 that was seen, and a reviewed year of sales."""
+    segment = MerchantSegment(
+        valid_from=OPENED, valid_to=None, name=name, kind=MerchantKind.ENTERPRISE, registered_on=date(2021, 4, 6), division_code=TOWNSHIP,
+        licence_no=None, shops=(Shop(platform="淘宝", shop="山里果业", approved=True),), qualification=Qualification.APPROVED, reason=None,
+    )  # fmt: skip
+    sales = (Sales(year=2023, sales_fen=sales_fen, document="平台对账单", status=SalesStatus.REVIEWED, reason=None),) if sales_fen else ()
+    return Merchant(version=version, merchant_id=merchant_id, segments=(segment,), sales=sales)
 
 
 def county() -> list[AnyRecord]:
@@ -334,7 +353,8 @@ end $$;
 RESET = f"""
 {_FROZEN.format("disable")}
 truncate evidence, site, parcel, assessment, decision, payout, live_payout, posting, rollup, hold, hold_release, ruling, batch,
-    registry_snapshot, reassessment, set_aside, set_aside_read, policy, period, period_total, closing_step, closing_plan, budget, watermark;
+    registry_snapshot, reassessment, set_aside, set_aside_read, declaration, declaration_row,
+    declaration_withdrawal, policy, period, period_total, closing_step, closing_plan, budget, watermark;
 {_FROZEN.format("enable")}
 update books_head set revision = 0, recorded_at = '-infinity';
 update consumed set next_position = 0, chain = null, kafka_offset = 0, asks = 0, version = 0;

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from itertools import pairwise
@@ -244,6 +244,11 @@ class Policies:
             if policy.valid_from <= moment < policy.valid_to:
                 return policy
         return None
+
+    def uplink_of(self, year: int) -> Uplink | None:
+        """What the year asks of an applicant: by the policy with uplink whose days in it begin last."""
+        of_year = [p for p in self.versions if p.uplink and p.valid_from.year <= year <= (p.valid_to - timedelta(seconds=1)).year]
+        return of_year[-1].uplink if of_year else None
 
     def version(self, policy_version: str) -> Policy:
         return self._by_version[policy_version]

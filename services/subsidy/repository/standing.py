@@ -5,13 +5,16 @@ from collections.abc import Iterable, Sequence
 import asyncpg
 import msgspec
 
-from shared.contracts.registry import AnyRecord, record_id
+from shared.contracts.registry import AnyRecord, Merchant, record_id
 from shared.db import Read, Write
 
 # The newest snapshot of every record in (after, up_to].
 SNAPSHOTS = """
 select distinct on (kind, id) document::text from registry_snapshot
 where revision > $1 and revision <= $2 order by kind, id, revision desc
+"""
+MERCHANTS = """
+select distinct on (id) document::text from registry_snapshot where kind = 'merchant' order by id, revision desc
 """
 SNAPSHOT_COLUMNS = ("kind", "id", "revision", "document")
 # The policies that had been activated before a revision of the books (all, where it is null).
@@ -42,6 +45,12 @@ _decode: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
 async def snapshots(read: Read, after: int, up_to: int) -> list[AnyRecord]:
     """The newest snapshots with a revision in (after, up_to]; −1 as `after` means: from the beginning."""
     return [_decode.decode(r[0]) for r in await read.fetch(SNAPSHOTS, after, up_to)]
+
+
+async def merchants(read: Read) -> list[Merchant]:
+    """The newest snapshot of each."""
+    records = [_decode.decode(r[0]) for r in await read.fetch(MERCHANTS)]
+    return [r for r in records if isinstance(r, Merchant)]
 
 
 async def store_snapshots(tx: Write, revision_records: Iterable[tuple[int, Sequence[AnyRecord]]]) -> None:

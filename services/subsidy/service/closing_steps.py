@@ -9,8 +9,9 @@ import asyncpg
 from services.subsidy.domain.allot import allot
 from services.subsidy.domain.budget import in_turn
 from services.subsidy.domain.closing import last_day, over_ceiling
-from services.subsidy.domain.policy import Exhaustion, Policies
-from services.subsidy.repository import budgets
+from services.subsidy.domain.entity_year import YearLine, reviewed_sales, settle, taken
+from services.subsidy.domain.policy import UPLINK, Exhaustion, Policies, Uplink
+from services.subsidy.repository import budgets, standing, years
 from services.subsidy.repository import closing as sql
 from shared.db import Read, Write
 
@@ -43,7 +44,7 @@ class Step(NamedTuple):
 
 async def steps_of(read: Read, month: Month) -> list[Step]:
     """In order: 1 the ceiling on the average, 2 the year of each applicant, 3 the budgets."""
-    return [*_ceilings(month), *_entity_years(month), *await _budgets(read, month)]
+    return [*_ceilings(month), *await _entity_years(read, month), *await _budgets(read, month)]
 
 
 # 1 the ceiling
@@ -86,11 +87,40 @@ async def _take_back(
     await tx.execute(sql.PLAN_ALLOTMENT, *which, *columns, "cap", reason)
 
 
-# 2 the year of each applicant: cap and vesting of uplink lines
+# 2 the year of each applicant: vesting and cap of uplink lines
 
 
-def _entity_years(month: Month) -> list[Step]:
-    return []
+async def _entity_years(read: Read, month: Month) -> list[Step]:
+    """Of each year that has uplink lines up to this month, where its policy says what is asked of it."""
+    years = sorted({t.year for t in await sql.totals(read, month.period) if t.scheme == UPLINK})
+    return [
+        Step(f"year.{UPLINK}.{year}", partial(_plan_year, year=year, uplink=uplink))
+        for year in years
+        if (uplink := month.policies.uplink_of(year))
+    ]
+
+
+async def _plan_year(tx: Write, month: Month, *, year: int, uplink: Uplink) -> Plan:
+    """Once the year is over, who has not met its conditions keeps nothing; who has, and everybody before, no more than the cap."""
+    merchants = {m.merchant_id: m for m in await standing.merchants(tx)}
+    counts = {r["beneficiary_id"]: r["parcels"] for r in await tx.fetch(years.PARCELS, month.period, year)}
+    over = month.period >= f"{year}-12"
+    excess_fen = 0
+    merchant_id, vested, money_fen = "", True, 0
+    async for page in _pages(tx, years.LINES, month.period, year):
+        planned = []
+        for row in page:
+            if row["beneficiary_id"] != merchant_id:
+                merchant_id = row["beneficiary_id"]
+                met = counts[merchant_id] >= uplink.min_parcels and reviewed_sales(merchants.get(merchant_id), year) >= uplink.min_sales_fen
+                vested = met or not over
+                money_fen = uplink.cap_fen if vested else 0
+            (change_fen,), money_fen = settle([YearLine(row["net_fen"], row["left_fen"], row["year_fen"])], money_fen)
+            if does := taken(change_fen, vested):
+                planned.append((month.period, row["parcel_key"], row["seq"], UPLINK, *does))
+                excess_fen -= change_fen
+        await sql.plan(tx, planned)
+    return Plan(excess_fen)
 
 
 # 3 budgets
