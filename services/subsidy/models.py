@@ -422,8 +422,8 @@ Table(
     CheckConstraint("(verdict = 'accepted') = (reason_code is null)", "reason"),
     CheckConstraint("verdict <> 'accepted' or parcel_key is not null", "accepted"),
     CheckConstraint("freight_fen > 0", "freight"),
-    Index(None, "parcel_key", postgresql_where=text("verdict = 'accepted'")),
-    Index(None, "platform", "order_no", postgresql_where=text("verdict = 'accepted'")),
+    Index(None, "parcel_key"),
+    Index(None, "platform", "order_no"),
 )
 Table(
     "declaration_withdrawal",

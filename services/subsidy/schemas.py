@@ -131,7 +131,7 @@ class Payout(Shape):
     adjusts: str | None = Field(description="the accrual that a cap, vesting or adjustment (or the reversal of one) belongs to")
     stage: str
     beneficiary_id: str
-    station_id: str
+    station_id: str | None  # null: uplink, from a place that is no registered station
     service_date: date
     posted_at: Instant
     period: str

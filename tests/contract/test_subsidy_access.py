@@ -144,5 +144,5 @@ async def test_a_token_is_needed_and_health_needs_none(client: httpx.AsyncClient
 async def test_every_operation_declares_its_scope(client: httpx.AsyncClient) -> None:
     paths = (await client.get("/openapi.json")).json()["paths"]
     operations = [operation for path in paths.values() for operation in path.values()]
-    assert len(operations) == 19
+    assert len(operations) == 25
     assert all(next(iter(operation["security"][0].values())) for operation in operations)

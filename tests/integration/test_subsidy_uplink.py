@@ -4,6 +4,7 @@ The fixture audits the books after each test.
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -17,6 +18,7 @@ from services.subsidy import schemas_declarations as shapes
 from services.subsidy.domain.declaration import FIELDS, HEADINGS
 from services.subsidy.domain.policy_file import load
 from services.subsidy.service import declarations
+from services.subsidy.service.admin import AdminBatch, admin_batch
 from services.subsidy.service.closing import Closings
 from services.subsidy.service.declarations import Declarations
 from services.subsidy.service.known import Books as Known
@@ -24,6 +26,7 @@ from services.subsidy.settings import POLICIES
 from shared.auth import issue
 from shared.calendar import SHANGHAI
 from shared.contracts.scan import ScanEvent
+from shared.db import Database
 from tests.contract.subsidy_api import get, problem
 from tests.integration.subsidy_books import Books, at, audit, emptied, merchant, scan
 
@@ -106,6 +109,14 @@ async def test_scans_and_declaration_come_in_any_order(books: Books, client: htt
     explained = await get(client, "/v1/parcels/zto/YQ-A/explain", schemas.Explanation)
     assert explained["net_fen"] == 100
     assert "付给垣曲县山里果业有限公司" in explained["text"]["zh"]
+    july = {"from": "2023-07-01", "to": "2023-08-01"}
+    for group, key, zh in (
+        ("reason", "rate.uplink.flat", "上行件定额"), ("beneficiary", "mch_9", "垣曲县山里果业有限公司"), ("direction", "uplink", "上行"),
+    ):  # fmt: skip
+        (cell,) = (await get(client, "/v1/summary", schemas.Summary, group_by=group, **july))["items"]
+        assert (cell["parcels"], cell["accrued_fen"]) == (1, 100)
+        assert key in str(cell)
+        assert zh in str(cell)
     accounts = await books.rows("select debit, credit from posting")
     assert [tuple(r.values()) for r in accounts] == [("programme/140827000000/uplink/2023", "payable/mch_9/accrued")]
 
@@ -346,3 +357,26 @@ async def test_the_year_comes_to_the_same_whatever_comes_first(year: Books, seed
     in_order = sorted(days, key=lambda w: days[w])
     assert [(await left(year))[w] for w in in_order][:2] == [100, 100]
     assert sum((await left(year)).values()) == 250
+
+
+async def test_a_hundred_thousand_rows_of_which_one_in_a_hundred_is_wrong(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that are sound are accepted, in turns that scans pass between."""
+    await books.change(merchant())
+    wrong = [{"freight": "-1"}, {"waybill_no": "7.3E+13"}, {"product": "=A1"}, {"declared_on": "2023-02-30"}]
+    lines = [line(f"YQ{n:08}", **(wrong[n // 100 % 4] if n % 100 == 0 else {})) for n in range(100_000)]
+    service = Declarations(Known(books.database))
+    turns = 0
+
+    @contextlib.asynccontextmanager
+    async def counted(database: Database) -> AsyncIterator[AdminBatch]:
+        nonlocal turns
+        turns += 1
+        async with admin_batch(database) as batch:
+            yield batch
+
+    monkeypatch.setattr(declarations, "admin_batch", counted)
+    found = await service.submit("mch_9", file_of(*lines), "csv", "七月.csv", "clerk")
+    assert [found[n] for n in ("rows", "judged", "accepted", "duplicate", "refused")] == [100_000, 100_000, 99_000, 0, 1_000]
+    assert turns == 1 + 100_000 // declarations.CHUNK + 1
+    refused = await service.rows("mch_9", found["declaration_id"], ["refused"], 1000, None)
+    assert {r["reason_code"] for r in refused["items"]} == {"freight.invalid", "waybill.rounded", "cell.formula", "date.invalid"}

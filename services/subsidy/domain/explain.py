@@ -64,6 +64,13 @@ class Ruled(NamedTuple):
     note: str
 
 
+def merchant_name(directory: Directory, merchant_id: str, moment: datetime) -> str | None:
+    """None also for an individual business (个体工商户): its name is its owner's, and is not told."""
+    merchant = directory.merchants.get(merchant_id)
+    segment = (at(merchant.segments, moment) or merchant.segments[-1]) if merchant else None
+    return segment.name if segment and segment.kind is MerchantKind.ENTERPRISE else None
+
+
 class Names:
     """What operators, divisions, stations and sites are called at a moment; a code that the registry does not know stands for itself.
 
@@ -87,12 +94,10 @@ class Names:
         return segment.name if segment else operator_id
 
     def beneficiary(self, beneficiary_id: str) -> str:
-        """An operator, or a merchant; the name of an individual business (个体工商户) is its owner's, and is not told."""
-        merchant = self._directory.merchants.get(beneficiary_id)
-        if merchant is None:
-            return self.operator(beneficiary_id)
-        segment = at(merchant.segments, self._moment)
-        return segment.name if segment and segment.kind is MerchantKind.ENTERPRISE else beneficiary_id
+        """An operator, or a merchant."""
+        if beneficiary_id in self._directory.merchants:
+            return merchant_name(self._directory, beneficiary_id, self._moment) or beneficiary_id
+        return self.operator(beneficiary_id)
 
     def division(self, code: str, lang: Lang) -> str:
         division = self._directory.divisions.get(code)

@@ -20,9 +20,10 @@ where $2::bigint is null or b.revision <= $2
 DECLARED_OF = """
 select r.parcel_key, r.declaration_id, r.row_no, r.merchant_id, r.platform, r.order_no, r.product, r.destination, r.freight_fen,
        r.declared_on, r.brand, r.waybill_no
-from unnest($1::bytea[]) k(parcel_key) join declaration_row r on r.parcel_key = k.parcel_key and r.verdict = 'accepted'
+from unnest($1::bytea[]) k(parcel_key)
+cross join lateral (select * from declaration_row where parcel_key = k.parcel_key offset 0) r  -- key by key, whatever the planner thinks
 join batch b on b.partition = -1 and b.batch_no = r.batch_no
-where ($2::bigint is null or b.revision <= $2) and not exists (
+where r.verdict = 'accepted' and ($2::bigint is null or b.revision <= $2) and not exists (
     select from declaration_withdrawal w join batch wb on wb.partition = -1 and wb.batch_no = w.batch_no
     where w.declaration_id = r.declaration_id and ($2::bigint is null or wb.revision <= $2)
 )

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 
 from services.subsidy.domain import wording
-from services.subsidy.domain.explain import tier_words
+from services.subsidy.domain.explain import merchant_name, tier_words
 from services.subsidy.domain.policy import Policy
 from services.subsidy.repository import summary as sql
 from services.subsidy.service.known import Books, Known
@@ -151,7 +151,8 @@ class Words:
                 return (named.name, named.name) if named else (value, value)
             case "beneficiary_id":
                 named = self._at(self._directory.operators.get(value))
-                return (named.name, named.name) if named else (value, value)
+                name = named.name if named else merchant_name(self._directory, value, self._moment) or value
+                return name, name
             case "township_code":
                 named = self._at(self._directory.divisions.get(value))
                 return (named.name, named.name_en) if named else (value, value)
@@ -170,6 +171,8 @@ class Words:
         tier = next((t for p in reversed(self._policies) for t in p.tiers if f"rate.{t.rate_id}" == code), None)
         if tier:
             return tier_words(tier.when, "zh"), tier_words(tier.when, "en")
+        if uplink := wording.UPLINK_RATES["zh"].get(code.removeprefix("rate.")):
+            return uplink, wording.UPLINK_RATES["en"][code.removeprefix("rate.")]
         clause = next((c for p in reversed(self._policies) for c in p.clauses if c.reason_code == code), None)
         if clause:
             return f"不符合：{clause.title['zh']}", f"Not so: {clause.title['en']}"

@@ -8,8 +8,6 @@ down_revision = "20261125_06_set_aside"
 branch_labels = None
 depends_on = None
 
-ACCEPTED = sa.text("verdict = 'accepted'")
-
 
 def upgrade() -> None:
     op.execute("set local lock_timeout = '3s'")
@@ -53,8 +51,8 @@ def upgrade() -> None:
         sa.CheckConstraint("verdict <> 'accepted' or parcel_key is not null", name=op.f("declaration_row_accepted_ck")),
         sa.CheckConstraint("freight_fen > 0", name=op.f("declaration_row_freight_ck")),
     )
-    op.create_index(op.f("declaration_row_parcel_key_ix"), "declaration_row", ["parcel_key"], postgresql_where=ACCEPTED)
-    op.create_index(op.f("declaration_row_platform_order_no_ix"), "declaration_row", ["platform", "order_no"], postgresql_where=ACCEPTED)
+    op.create_index(op.f("declaration_row_parcel_key_ix"), "declaration_row", ["parcel_key"])
+    op.create_index(op.f("declaration_row_platform_order_no_ix"), "declaration_row", ["platform", "order_no"])
     op.create_table(
         "declaration_withdrawal",
         sa.Column("declaration_id", sa.Text(), nullable=False),
