@@ -2,9 +2,9 @@
 
 独立复算：只凭两本日志与政策，不用本系统的代码，逐件算到分。
 
-It uses nothing of the platform but HTTP and docs/rules.md (see rules.py). An auditor carries this file, months.py, records.py and rules.py
-away to any machine with Python 3.11 or newer and two packages (pip install httpx common-expression-language), and runs, with a token of
-the role auditor:
+It uses nothing of the platform but HTTP and docs/rules.md (see rules.py). An auditor carries this file, months.py, records.py, rules.py and
+uplink_rules.py away to any machine with Python 3.11 or newer and two packages (pip install httpx common-expression-language), and runs,
+with a token of the role auditor:
 
     python recompute.py --ingest http://127.0.0.1:8101 --registry http://127.0.0.1:8102 \\
         --subsidy http://127.0.0.1:8103 --token JWT --policy yuanqu-2023.1.toml
@@ -36,17 +36,19 @@ if __package__:
     import httpx
 
     from deploy.demo.months import adjusted_fen, compare_months, is_adjustment, limits_of
-    from deploy.demo.records import Json, Registry, Ruling, Scan, content_of, partition_of, ruling_of, scan_of, shanghai_day
+    from deploy.demo.records import Declared, Json, Registry, Ruling, Scan, content_of, partition_of, ruling_of, scan_of, shanghai_day
     from deploy.demo.rules import Policy, Result, judge
-else:  # carried away, beside months.py, records.py and rules.py
+    from deploy.demo.uplink_rules import live
+else:  # carried away, beside months.py, records.py, rules.py and uplink_rules.py
     try:
         import httpx
         from months import adjusted_fen, compare_months, is_adjustment, limits_of  # type: ignore[import-not-found, no-redef]
-        from records import Json, Registry, Ruling, Scan, content_of, partition_of, ruling_of, scan_of, shanghai_day  # type: ignore[import-not-found, no-redef]
+        from records import Declared, Json, Registry, Ruling, Scan, content_of, partition_of, ruling_of, scan_of, shanghai_day  # type: ignore[import-not-found, no-redef]
         from rules import Policy, Result, judge  # type: ignore[import-not-found, no-redef]
+        from uplink_rules import live  # type: ignore[import-not-found, no-redef]
     except ModuleNotFoundError as missing:
         sys.exit(
-            f"缺少 {missing.name} · it is missing: keep months.py, records.py and rules.py beside this file, and "
+            f"缺少 {missing.name} · it is missing: keep months.py, records.py, rules.py and uplink_rules.py beside it, and "
             "pip install httpx common-expression-language"
         )
 
@@ -58,6 +60,7 @@ DECIDES = {  # what of a policy decides: compared between the county's file and 
     "tiers": ("rate_id", "scheme", "when", "amount_fen"),
     "ceilings": ("scheme", "limit_fen_per_parcel"),
 }
+UPLINK = ("at_most_fen", "min_parcels", "min_sales_fen", "cap_fen", "registered_before", "platforms", "catalogue")
 SUMMARY_DAYS = 3_660  # of one question for totals, at most
 EVER = (date(2000, 1, 1), date(2100, 1, 1))  # totals are read for at least these days, so that no day is out of sight
 
@@ -141,6 +144,17 @@ def read_rulings(client: httpx.Client, url: str) -> dict[Numbers, list[Ruling]]:
     return found
 
 
+def read_declared(client: httpx.Client, url: str) -> dict[Numbers, Declared]:
+    """The rows that declare parcels: accepted, of declarations that nobody has withdrawn."""
+    found: dict[Numbers, Declared] = {}
+    for page in pages(client, f"{url}/v1/declarations"):
+        for item in page["items"]:
+            rows = pages(client, f"{url}/v1/declarations/{item['declaration_id']}/rows", verdict="accepted")
+            if item["status"] != "withdrawn":
+                found.update(live((row for page in rows for row in page["items"]), item["merchant_id"]))
+    return found
+
+
 def positions(logs: Iterable[Partition]) -> int:
     return sum(len(log.values) for log in logs)
 
@@ -184,6 +198,8 @@ def deciding(policy: Mapping[str, object]) -> Json:
     for name, keys in DECIDES.items():
         entries = policy.get(name)
         found[name] = [[entry.get(key) for key in keys] for entry in entries] if isinstance(entries, list) else None
+    uplink = policy.get("uplink")
+    found["uplink"] = [str(uplink.get(key)) for key in UPLINK] if isinstance(uplink, dict) else None
     return found
 
 
@@ -388,8 +404,11 @@ def recompute(
         differences = [line for file in own_policies for line in compare_policy(file, answered)]
         known = Registry.of([json.loads(text) for log in changes for text in log.values])
         policies = [Policy(document) for document in answered]
-        rulings = read_rulings(client, subsidy)
-        results = {parcel: judge(parcel[0], told, known, policies, rulings.get(parcel, ())) for parcel, told in parcels.items()}
+        rulings, declared = read_rulings(client, subsidy), read_declared(client, subsidy)
+        results = {
+            parcel: judge(parcel[0], told, known, policies, rulings.get(parcel, ()), declared.get(parcel))
+            for parcel, told in parcels.items()
+        }
         differences += compare(client, subsidy, results, answered, month)
     in_transit = sum(r.outcome is None for r in results.values())
     judged = len(results) - in_transit

@@ -40,6 +40,8 @@ class Scan:
     origin: str | None = None
     retracts_id: str | None = None
     retracts_action: str | None = None
+    destination: str | None = None
+    order_no: str | None = None
 
     @property
     def is_retraction(self) -> bool:
@@ -78,6 +80,8 @@ def scan_of(value: Json) -> Scan:
         origin=value["origin"],
         retracts_id=retracts.get("event_id"),
         retracts_action=retracts.get("previous_action"),
+        destination=value["destination"],
+        order_no=value["order_no"],
     )
 
 
@@ -107,11 +111,24 @@ def ruling_of(item: Json) -> Ruling:
     return Ruling(item["revision"], item["decision"], item["reason_code"], item["subject"], choices)
 
 
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """The row by which a merchant has declared a parcel, as `GET /v1/declarations/{id}/rows` lists it (rule 15)."""
+
+    merchant_id: str
+    platform: str
+    order_no: str
+    product: str
+    destination: str
+    freight_fen: int
+
+
 @dataclass(slots=True)
 class Registry:
-    """The newest snapshot of every station and division, and who claims which site."""
+    """The newest snapshot of every station, division and merchant, and who claims which site."""
 
     stations: dict[str, Json] = field(default_factory=dict)
+    merchants: dict[str, Json] = field(default_factory=dict)
     divisions: dict[str, Json] = field(default_factory=dict)
     claims: dict[Site, list[tuple[Json, str]]] = field(default_factory=dict)
 
@@ -125,6 +142,8 @@ class Registry:
                     registry.stations[record["station_id"]] = record
                 elif record["type"] == "division":
                     registry.divisions[record["code"]] = record
+                elif record["type"] == "merchant":
+                    registry.merchants[record["merchant_id"]] = record
         for station_id, station in registry.stations.items():
             for alias in station["aliases"]:
                 site = site_of(alias["namespace"], alias["site_code"], alias["site_name"])

@@ -17,9 +17,11 @@ from math import prod
 import cel
 
 if __package__:
-    from deploy.demo.records import CLOSING, RECEIPTS, Json, Registry, Ruling, Scan, holds, shanghai_day
+    from deploy.demo import uplink_rules
+    from deploy.demo.records import CLOSING, RECEIPTS, Declared, Json, Registry, Ruling, Scan, holds, shanghai_day
 else:  # carried away
-    from records import CLOSING, RECEIPTS, Json, Registry, Ruling, Scan, holds, shanghai_day  # type: ignore[import-not-found, no-redef]
+    import uplink_rules  # type: ignore[import-not-found, no-redef]
+    from records import CLOSING, RECEIPTS, Declared, Json, Registry, Ruling, Scan, holds, shanghai_day  # type: ignore[import-not-found, no-redef]
 
 DEPTH = {"village": 0, "township": 1}  # the deepest level decides
 REUSED_AFTER = timedelta(days=180)
@@ -44,6 +46,7 @@ class Policy:
         self.version: str = document["policy_version"]
         self.county: str = document["county_code"][:6]
         self.clauses = [(c, cel.compile(c["condition"])) for c in document["clauses"] if c["scheme"] == "downlink"]
+        self.uplink_clauses = [(c, cel.compile(c["condition"])) for c in document["clauses"] if c["scheme"] == "uplink"]
         self.tiers = [t for t in document["tiers"] if t["scheme"] == "downlink"]
         self.distance: Mapping[str, str] = document["tables"].get("distance", {})
         self.memo: dict[tuple[object, ...], Decided] = {}
@@ -103,9 +106,10 @@ NOT_RELEASED = ("policy.not_in_force", "policy.no_rate", "evidence.contested")
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """The rulings on one parcel, in the order of their revisions."""
+    """The rulings on one parcel, in the order of their revisions, and the row that declares it."""
 
     rulings: tuple[Ruling, ...] = ()
+    declared: Declared | None = None
 
     def over(
         self, below: Result, reasons: tuple[str, ...], about: Iterable[Result] = (), told: Iterable[list[str]] = (), after: int = -1
@@ -150,8 +154,11 @@ def subject_of(reasons: tuple[str, ...], about: list[Result], told: Iterable[lis
     return sha256(text.encode()).hexdigest()
 
 
-def judge(brand: str, versions: Iterable[Scan], registry: Registry, policies: list[Policy], rulings: Iterable[Ruling] = ()) -> Result:
-    people = People(tuple(sorted(rulings, key=lambda r: r.revision)))
+def judge(
+    brand: str, versions: Iterable[Scan], registry: Registry, policies: list[Policy], rulings: Iterable[Ruling] = (),
+    declared: Declared | None = None,
+) -> Result:  # fmt: skip
+    people = People(tuple(sorted(rulings, key=lambda r: r.revision)), declared)
     return people.by_hand(judge_evidence(brand, versions, registry, policies, people))
 
 
@@ -166,13 +173,15 @@ def judge_evidence(brand: str, versions: Iterable[Scan], registry: Registry, pol
     for (event_id, _), scan in sorted(newest.items()):
         told[event_id].append(scan)
     told = {event_id: people.choose(contents) for event_id, contents in told.items()}
-    if not any(closes(scan) for contents in told.values() for scan in contents):
+    if not any(closes(scan) for contents in told.values() for scan in contents) and people.declared is None:
         return Result()
     combinations = prod(map(len, told.values()))
     results = [judge_set(brand, events, registry, policies, people) for events in islice(product(*told.values()), MOST_COMBINATIONS)]
     if combinations == 1 or (combinations <= MOST_COMBINATIONS and len({r.agreement for r in results}) == 1):
         return results[0]
     shown = judge_set(brand, first_closing(list(told.values())), registry, policies, people)
+    if shown.outcome is None:
+        return results[0]
     shown = replace(shown, reasons=(), net_fen=0, held_fen=max(r.amount_fen for r in results))
     contested = [[event_id, *(e.content for e in contents)] for event_id, contents in told.items() if len(contents) > 1]
     return people.over(shown, ("evidence.contested",), results, contested)
@@ -181,7 +190,7 @@ def judge_evidence(brand: str, versions: Iterable[Scan], registry: Registry, pol
 def first_closing(told: list[list[Scan]]) -> tuple[Scan, ...]:
     """The first combination that has a closing action: the last event changes fastest, so the last one that can give it does."""
     smallest = [contents[0] for contents in told]
-    if not any(map(closes, smallest)):
+    if not any(map(closes, smallest)) and any(closes(scan) for contents in told for scan in contents):
         i = max(i for i, contents in enumerate(told) if any(map(closes, contents)))
         smallest[i] = next(filter(closes, told[i]))
     return tuple(smallest)
@@ -195,11 +204,14 @@ def judge_set(brand: str, events: tuple[Scan, ...], registry: Registry, policies
     """Rules 3 to 5 over one combination."""
     told = [e for e in events if not e.is_retraction]
     closing = [e for e in told if e.action in CLOSING]
-    if not closing:
-        return Result()
     cancelled = retracted(events)
     left = [e for e in told if e.event_id not in cancelled]
-    result = judge_left(brand, left, min(e.at for e in closing), registry, policies, people)
+    if people.declared and is_uplink(left, registry, policies):
+        result = judge_declared(brand, left, people.declared, registry, policies, people)
+    elif not closing:
+        return Result()
+    else:
+        result = judge_left(brand, left, min(e.at for e in closing), registry, policies, people)
     times = [e.at for e in left]
     reused = bool(times) and max(times) - min(times) > REUSED_AFTER
     return people.over(result, ("waybill.reused",)) if reused else result
@@ -248,6 +260,28 @@ def judge_left(
         return replace(pending, reasons=("site.unmapped" if unmapped else "evidence.no_station",))
     if result is None:
         result = people.over(placed(replace(pending, outcome="held"), deciding, registry), ("policy.not_in_force",))
+    return people.over(result, ("transfer.unlinked",)) if any(e.action == "transferred" for e in left) else result
+
+
+def judge_declared(brand: str, left: list[Scan], declared: Declared, registry: Registry, policies: list[Policy], people: People) -> Result:
+    """Rule 15."""
+    scan, station_id = out = uplink_rules.deciding(left, registry, {p.county for p in policies})
+    standing = registry.standing(station_id, scan.at) if station_id else None
+    result = Result(
+        "held", (), 0, 0, declared.merchant_id, station_id, standing["township_code"] if standing else None, shanghai_day(scan.at), "uplink"
+    )
+    policy = next((p for p in policies if p.in_force(scan.at)), None)
+    if policy is None:
+        return people.over(result, ("policy.not_in_force",))
+    if policy.document["uplink"] is None:
+        return replace(result, outcome="refused", reasons=("uplink.not_subsidised",))
+    seen = uplink_rules.facts(brand, returned(left), left, out, declared, policy, registry)
+    if refusals := uplink_rules.clauses_not_met(policy, seen, "require"):
+        return replace(result, outcome="refused", reasons=refusals)
+    reason, fen = uplink_rules.amount(policy, declared)
+    result = replace(result, outcome="payable", reasons=(reason,), net_fen=fen)
+    if holds := uplink_rules.clauses_not_met(policy, seen, "hold"):
+        result = people.over(result, holds)
     return people.over(result, ("transfer.unlinked",)) if any(e.action == "transferred" for e in left) else result
 
 

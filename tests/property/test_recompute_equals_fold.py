@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from itertools import count
 from typing import Any
@@ -16,7 +16,7 @@ from services.subsidy.domain.events import Event, read_scan
 from services.subsidy.domain.fold import assess, contested_events, versions_that_count
 from services.subsidy.domain.policy import Policies
 from services.subsidy.domain.policy_file import load
-from services.subsidy.domain.said import BY_HAND, Choice, Ruling, Said, digest_of
+from services.subsidy.domain.said import BY_HAND, Choice, Declared, Ruling, Said, digest_of
 from services.subsidy.settings import POLICIES
 from shared.calendar import SHANGHAI
 from shared.contracts.registry import decode_change
@@ -76,6 +76,27 @@ def station(name: str, level: str, code: str, *, changes: dict[str, Any] | None 
     }
 
 
+def merchant(merchant_id: str, *, registered_on: str = "2021-04-06", later: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Approved, with one shop that was seen and one that was not; `later` holds from MIDDLE on."""
+    segment = dated(
+        name="某果业", kind="enterprise", registered_on=registered_on, division_code=TOWN, licence_no=None,
+        qualification="approved", reason=None,
+        shops=[{"platform": "淘宝", "shop": "a", "approved": True}, {"platform": "京东", "shop": "b", "approved": False}],
+    )  # fmt: skip
+    segments = [segment | {"valid_to": MIDDLE}, segment | {"valid_from": MIDDLE} | later] if later else [segment]
+    return {"type": "merchant", "version": 1, "merchant_id": merchant_id, "segments": segments, "sales": []}
+
+
+DECLARED = st.builds(
+    records.Declared,
+    merchant_id=st.sampled_from(["mch_1", "mch_1", "mch_2", "mch_3", "mch_nobody"]),
+    platform=st.sampled_from(["淘宝", "淘宝", "京东", "Ｔ 某商城"]),
+    order_no=st.just("ORD-1"),
+    product=st.sampled_from(["山地苹果 5 斤", "核 桃", "手机壳"]),
+    destination=st.sampled_from(["浙江省杭州市", "330100 杭州", "山西省垣曲县", "垣曲历山", "140827101000"]),
+    freight_fen=st.sampled_from([1, 85, 99, 100, 101, 320]),
+)
+
 CHANGE = {
     "v": 1,
     "recorded_at": SINCE,
@@ -91,6 +112,11 @@ CHANGE = {
         station("社区", "village", COMMUNITY),
         station("镇上", "township", TOWN),
         station("县仓", "county_hub", TOWN),
+        division("140827000000", "county")
+        | {"segments": [dated(name="垣曲县", name_en="Y", kind="county", parent_code=None, edition=2023)]},
+        merchant("mch_1"),
+        merchant("mch_2", registered_on="2023-06-01"),
+        merchant("mch_3", later={"qualification": "withdrawn", "shops": []}),
     ],
 }
 
@@ -101,6 +127,9 @@ FILES = {  # the shipped file, and what next year's may say
     "strict": TEXT.replace('mode = "report"', 'mode = "require"'),
     "holds": TEXT.replace('mode = "report"', 'mode = "hold"').replace("parcel.returned != 'returned'", "parcel.returned != 'none'"),
     "lenient": TEXT.replace('mode = "require"', 'mode = "report"'),
+    "no uplink": TEXT[: TEXT.index("[uplink]")]
+    + TEXT[TEXT.index("# --- cases that travel") : TEXT.index("[[golden]]")]
+    + TEXT[TEXT.index("# --- distance") :],
 }
 
 
@@ -113,12 +142,12 @@ def platform(policy: str) -> tuple[Directory, Policies]:
 def auditor(policy: str) -> tuple[records.Registry, list[rules.Policy]]:
     document = tomllib.loads(FILES[policy])
     valid = {name: document[name].isoformat() for name in ("valid_from", "valid_to")}
-    return records.Registry.of([CHANGE]), [rules.Policy(document | valid | {"status": "active"})]
+    return records.Registry.of([CHANGE]), [rules.Policy(document | valid | {"status": "active"} | {"uplink": document.get("uplink")})]
 
 
 @st.composite
-def parcels(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """The log's values of one parcel: few places, few moments, so that ties and contradictions are common."""
+def parcels(draw: st.DrawFn, *, leaves: bool = False) -> list[dict[str, Any]]:
+    """The log's values of one parcel: few places, few moments, so that ties and contradictions are common. `leaves`: often uplink."""
     numbers = count(1)
     values: list[dict[str, Any]] = []
     for _ in range(draw(st.integers(1, 7))):
@@ -145,13 +174,15 @@ def parcels(draw: st.DrawFn) -> list[dict[str, Any]]:
                 "site_namespace": "zto",
                 "site_code": None,
                 "site_name": draw(st.sampled_from(SITES)),
-                "origin": draw(st.sampled_from([None] * 9 + ["140827101000"])),
-                "destination": None,
+                "origin": draw(st.sampled_from([None] * (1 if leaves else 9) + ["140827101000"])),
+                "destination": draw(st.sampled_from([None] * 6 + ["140827101000", "330100000000"])),
                 "goods": None,
-                "order_no": None,
+                "order_no": draw(st.sampled_from([None] * 6 + ["ORD-1", "ORD-2"])),
                 "weight_g": None,
                 "retracts": retracts,
-                "action": draw(st.sampled_from(ACTIONS + ["station_inbound", "signed", "station_pickup"] * 6)),
+                "action": draw(
+                    st.sampled_from(ACTIONS + (["picked_up"] * 9 if leaves else ["station_inbound", "signed", "station_pickup"] * 6))
+                ),
                 "mapping_version": draw(st.integers(1, 2)),
                 "feed": draw(st.sampled_from(FEEDS)),
                 "receipt_id": "rcp_1",
@@ -168,12 +199,19 @@ def events_of(values: list[dict[str, Any]]) -> list[Event]:
     return [read_scan(decode_scan(json.dumps(v).encode())) for v in values]
 
 
+def row_of(d: records.Declared | None) -> Declared | None:
+    if d is None:
+        return None
+    day = date(2023, 7, 14)
+    return Declared("dec_1", 2, d.merchant_id, d.platform, d.order_no, d.product, d.destination, d.freight_fen, day, "zto", "731")
+
+
 @st.composite
-def rulings(draw: st.DrawFn, values: list[dict[str, Any]], policy: str) -> list[Ruling]:
+def rulings(draw: st.DrawFn, values: list[dict[str, Any]], policy: str, declared: records.Declared | None = None) -> list[Ruling]:
     """What people decide of what the platform holds, by what it says that this is about."""
     made: list[Ruling] = []
     for number in range(draw(st.integers(0, 4))):
-        said = Said(tuple(made))
+        said = Said(tuple(made), row_of(declared))
         events = events_of(values[: draw(st.integers(1, len(values)))] if draw(st.booleans()) else values)
         held = assess("zto", events, *platform(policy), said)
         if held.subject is None or draw(st.integers(0, 4)) == 0:
@@ -194,8 +232,8 @@ def shown(ruling: Ruling) -> dict[str, Any]:
     return plain | {"subject": subject, "choices": choices}
 
 
-def by_platform(values: list[dict[str, Any]], policy: str, said: list[Ruling]) -> tuple[Any, ...]:
-    a = assess("zto", events_of(values), *platform(policy), Said(tuple(said)))
+def by_platform(values: list[dict[str, Any]], policy: str, said: list[Ruling], declared: records.Declared | None = None) -> tuple[Any, ...]:
+    a = assess("zto", events_of(values), *platform(policy), Said(tuple(said), row_of(declared)))
     return (
         a.outcome and str(a.outcome),
         a.reason_codes,
@@ -209,9 +247,9 @@ def by_platform(values: list[dict[str, Any]], policy: str, said: list[Ruling]) -
     )
 
 
-def by_auditor(values: list[dict[str, Any]], policy: str, said: list[Ruling]) -> tuple[Any, ...]:
+def by_auditor(values: list[dict[str, Any]], policy: str, said: list[Ruling], declared: records.Declared | None = None) -> tuple[Any, ...]:
     people = [records.ruling_of(shown(ruling)) for ruling in reversed(said)]
-    r = rules.judge("zto", [records.scan_of(v) for v in values], *auditor(policy), people)
+    r = rules.judge("zto", [records.scan_of(v) for v in values], *auditor(policy), people, declared)
     direction = r.direction if r.outcome else None
     return r.outcome, r.reasons, r.net_fen, r.held_fen, r.beneficiary_id, r.station_id, r.township_code, r.service_date, direction
 
@@ -222,3 +260,13 @@ def test_both_say_the_same(values: list[dict[str, Any]], policy: str, data: st.D
     assert by_auditor(values, policy, []) == by_platform(values, policy, [])
     said = data.draw(rulings(values, policy))
     assert by_auditor(values, policy, said) == by_platform(values, policy, said)
+
+
+@settings(max_examples=800, deadline=None)
+@given(parcels(leaves=True), st.sampled_from(sorted(FILES)), DECLARED, st.data())
+def test_both_say_the_same_of_what_was_declared(
+    values: list[dict[str, Any]], policy: str, declared: records.Declared, data: st.DataObject
+) -> None:
+    assert by_auditor(values, policy, [], declared) == by_platform(values, policy, [], declared)
+    said = data.draw(rulings(values, policy, declared))
+    assert by_auditor(values, policy, said, declared) == by_platform(values, policy, said, declared)
