@@ -424,6 +424,7 @@ Table(
     CheckConstraint("freight_fen > 0", "freight"),
     Index(None, "parcel_key"),
     Index(None, "platform", "order_no"),
+    Index(None, "merchant_id"),
 )
 Table(
     "declaration_withdrawal",

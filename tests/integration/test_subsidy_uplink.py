@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from services.subsidy import schemas
 from services.subsidy import schemas_declarations as shapes
@@ -25,10 +26,11 @@ from services.subsidy.service.known import Books as Known
 from services.subsidy.settings import POLICIES
 from shared.auth import issue
 from shared.calendar import SHANGHAI
+from shared.contracts.registry import Shop
 from shared.contracts.scan import ScanEvent
 from shared.db import Database
 from tests.contract.subsidy_api import get, problem
-from tests.integration.subsidy_books import Books, at, audit, emptied, merchant, scan
+from tests.integration.subsidy_books import Books, at, audit, emptied, filing, merchant, scan, station
 
 pytest_plugins = ("tests.integration.subsidy_fixtures",)
 CSV = "text/csv"
@@ -119,6 +121,26 @@ async def test_scans_and_declaration_come_in_any_order(books: Books, client: htt
         assert zh in str(cell)
     accounts = await books.rows("select debit, credit from posting")
     assert [tuple(r.values()) for r in accounts] == [("programme/140827000000/uplink/2023", "payable/mch_9/accrued")]
+
+
+async def test_what_the_registry_says_of_the_merchant_later_reaches_its_parcels(
+    books: Books, client: httpx.AsyncClient, shop: Merchant
+) -> None:
+    """With a station in the same batch: both kinds of parcels are judged anew."""
+    await books.send(sent("YQ-A"), scan("DOWN"))
+    await shop.declared(line("YQ-A", platform="京东"), line("YQ-B"))
+    await books.drain()
+    assert (await parcel(client, "YQ-A"))[1:3] == ("refused", ["merchant.no_shop"])
+    seen = merchant(version=2)
+    shops = (*seen.segments[0].shops, Shop(platform="京东", shop="山里果业", approved=True))
+    await books.change(
+        replace(seen, segments=(replace(seen.segments[0], shops=shops),)), station(filings=[filing(at(1))], version=2), drain=False
+    )
+    waiting = await get(client, "/v1/parcels/zto/YQ-A/explain", schemas.Explanation)
+    assert waiting["pending_reassessment"] is True
+    await books.drain()
+    assert await parcel(client, "YQ-A") == PAID
+    assert (await parcel(client, "DOWN"))[3] == 44
 
 
 async def test_a_declared_parcel_in_transit_needs_no_receipt_and_its_return_takes_it_back(

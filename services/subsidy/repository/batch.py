@@ -182,13 +182,13 @@ async def take_evidence(tx: Write, rows: Sequence[Sequence[object]]) -> bool:
 
 async def chunk(tx: Write, partition: int, task: asyncpg.Record, limit: int) -> list[bytes]:
     """The next parcels of a re-assessment task, at most `limit`, in key order."""
-    if task["parcel_keys"] is not None:
-        rows = await tx.fetch(CHUNK_OF_NAMED, task["parcel_keys"], task["cursor"], limit)
-    elif task["site_ids"] is not None:
-        rows = await tx.fetch(CHUNK_AT_SITES, partition, task["site_ids"], task["cursor"], limit)
-    else:
-        rows = await tx.fetch(CHUNK_OF_ALL, partition, task["cursor"], limit)
-    return [r[0] for r in rows]
+    named, sites, after = task["parcel_keys"], task["site_ids"], task["cursor"]
+    if named is None and sites is None:
+        return [r[0] for r in await tx.fetch(CHUNK_OF_ALL, partition, after, limit)]
+    keys = {r[0] for r in await tx.fetch(CHUNK_OF_NAMED, named, after, limit)} if named else set()
+    if sites:
+        keys |= {r[0] for r in await tx.fetch(CHUNK_AT_SITES, partition, sites, after, limit)}
+    return sorted(keys)[:limit]  # the first of both are among the first of each
 
 
 async def copy(tx: Write, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

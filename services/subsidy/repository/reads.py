@@ -48,7 +48,8 @@ select exists (
     select from reassessment t join batch a on a.partition = -1 and a.batch_no = t.asked_batch_no
     left join batch d on d.partition = t.partition and d.batch_no = t.done_batch_no
     where t.partition = $1 and a.revision <= $2 and a.revision > $3 and (d.revision is null or d.revision > $2)
-      and case when t.parcel_keys is not null then $5 = any(t.parcel_keys) else t.site_ids is null or t.site_ids && $4::bytea[] end
+      and (coalesce($5 = any(t.parcel_keys), false) or coalesce(t.site_ids && $4::bytea[], false)
+           or (t.parcel_keys is null and t.site_ids is null and not t.set_aside))
 )
 """
 

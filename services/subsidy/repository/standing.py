@@ -31,6 +31,14 @@ select c.partition, $2, $3::bytea[], ''::bytea from consumed c where c.topic = $
 ASK_FOR_PARCELS = """
 insert into reassessment (partition, asked_batch_no, parcel_keys, cursor) values ($1, $2, $3::bytea[], ''::bytea)
 """
+# Of a partition, parcels by their sites and by their names.
+ASK_FOR_BOTH = """
+insert into reassessment (partition, asked_batch_no, site_ids, parcel_keys, cursor) values ($1, $2, $3::bytea[], $4::bytea[], ''::bytea)
+"""
+# Parcels that these merchants have declared (null: any merchant); withdrawn ones come to the same again.
+DECLARED_BY = """
+select distinct parcel_key from declaration_row where ($1::text[] is null or merchant_id = any($1)) and verdict = 'accepted'
+"""
 PARTITIONS = "select count(*)::int from consumed where topic = $1"
 ADD_POLICY = "insert into policy (policy_version, batch_no, sha256, document) values ($1, $2, $3, $4)"
 # A write of partition −1 that no log position asks for takes its batch number here; the registry consumer then reads its place anew.

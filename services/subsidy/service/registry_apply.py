@@ -9,11 +9,14 @@ from services.subsidy.repository import batch as sql
 from services.subsidy.repository import standing
 from services.subsidy.service.admin import ADMIN
 from shared import telemetry
-from shared.contracts.registry import AnyRecord, Division, Operator, RegistryChange, Station, decode_change
+from shared.contracts.registry import AnyRecord, Division, Merchant, Operator, RegistryChange, Station, decode_change
 from shared.contracts.scan import TOPIC as SCANS_TOPIC
 from shared.db import Database, Write
+from shared.identity import partition_of
 from shared.log import Batch, Diverged, Record
 from shared.standing import Directory, sites_of
+
+COUNTY = "000000"  # ends the code of a county
 
 
 class RegistryBatches:
@@ -36,12 +39,23 @@ class RegistryBatches:
                 directory.put(record)
             sites |= sites_behind(directory, change.records)
         await standing.store_snapshots(tx, ((position, change.records) for position, change in changes))
-        if sites:
-            await tx.execute(standing.ASK_FOR_REASSESSMENT, SCANS_TOPIC, batch.batch_no, sorted(sites))
+        await self._ask(tx, batch.batch_no, sites, await _declared_behind(tx, changes))
         async with self._database.unblocked(tx):
             await tx.execute(sql.CLOSE_BATCH, ADMIN, batch.batch_no, batch.next_position, batch.next_position - 1)
         self._directory = batch.next_position, directory
         telemetry.REGISTRY_REVISION.set(batch.next_position - 1)
+
+    async def _ask(self, tx: Write, batch_no: int, sites: set[bytes], keys: Sequence[bytes]) -> None:
+        """One task for each partition: parcels with evidence at the sites, and those that are named."""
+        if not sites and not keys:
+            return
+        partitions: int = await tx.fetchval(standing.PARTITIONS, SCANS_TOPIC)
+        named: dict[int, list[bytes]] = {}
+        for key in keys:
+            named.setdefault(partition_of(key, partitions), []).append(key)
+        asked = range(partitions) if sites else sorted(named)
+        rows = [(p, batch_no, sorted(sites) or None, named.get(p)) for p in asked]
+        await tx.executemany(standing.ASK_FOR_BOTH, rows)
 
     async def _before_change(self, tx: Write, position: int) -> Directory:
         """The directory of all positions below `position`: a function of the log, so its number tells one kept from a rolled back batch."""
@@ -70,6 +84,16 @@ def read_change(value: bytes) -> RegistryChange | Unreadable:
         return decode_change(value)
     except msgspec.DecodeError as e:
         return Unreadable(str(e))
+
+
+async def _declared_behind(tx: Write, changes: Sequence[tuple[int, RegistryChange]]) -> list[bytes]:
+    """The parcels that a merchant has declared who has changed; all that are declared, where the county has, whose name they read."""
+    records = [record for _, change in changes for record in change.records]
+    merchants = {r.merchant_id for r in records if isinstance(r, Merchant)}
+    county = any(isinstance(r, Division) and r.code.endswith(COUNTY) for r in records)
+    if not merchants and not county:
+        return []
+    return [row[0] for row in await tx.fetch(standing.DECLARED_BY, None if county else sorted(merchants))]
 
 
 def sites_behind(directory: Directory, records: Sequence[AnyRecord]) -> set[bytes]:

@@ -53,6 +53,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("declaration_row_parcel_key_ix"), "declaration_row", ["parcel_key"])
     op.create_index(op.f("declaration_row_platform_order_no_ix"), "declaration_row", ["platform", "order_no"])
+    op.create_index(op.f("declaration_row_merchant_id_ix"), "declaration_row", ["merchant_id"])
     op.create_table(
         "declaration_withdrawal",
         sa.Column("declaration_id", sa.Text(), nullable=False),
