@@ -17,7 +17,13 @@ from shared.db import Database
 from shared.money import yuan
 
 MONTH = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
-BESIDE = ("", "earlier", "variants")  # where the policy that `not_below` names may stand: beside the file, or among the shipped ones
+MAX_SOURCE_BYTES = 1 << 20
+BESIDE = (
+    "",
+    "earlier",
+    "later",
+    "variants",
+)  # where the one that `not_below` names may stand: beside the file, or shipped
 
 
 def check_file(path: Path) -> Iterator[str]:
@@ -30,8 +36,6 @@ def check_file(path: Path) -> Iterator[str]:
         yield f"{path.name}: 文件无法读取 / cannot be read: {e.strerror} [policy.file.unreadable]"
     except PolicyError as e:
         yield f"{path.name}: 不能启用，请按提示改正 / cannot be taken, mend it: {e}"
-    except ValueError as e:
-        yield f"{path.name}: 条件涉及的事实过多，无法逐一核对 / {e} [policy.facts.too_many]"
 
 
 def _findings(policy: Policy, path: Path) -> Iterator[Finding]:
@@ -45,8 +49,29 @@ def _findings(policy: Policy, path: Path) -> Iterator[Finding]:
                 "找不到用来比较是否退坡的政策：请把它的文件放在本文件旁边",
                 "the policy that this one must not step back behind is not there: put its file beside this one",
             )
-    texts = {d.document: (path.parent / d.source).read_text(encoding="utf-8") for d in policy.documents if d.source}
+    texts: dict[str, str] = {}
+    for document in policy.documents:
+        if document.source and (text := _source(path.parent, document.source)) is not None:
+            texts[document.document] = text
+        elif document.source:
+            yield Finding(
+                "policy.source.unreadable",
+                document.document,
+                f"其原文 {document.source} 无法读取：应为本文件旁边（或上一级目录中）的 UTF-8 文本，不超过 {MAX_SOURCE_BYTES} 字节",
+                f"its text {document.source} cannot be read: UTF-8, here or one directory above, at most {MAX_SOURCE_BYTES} bytes",
+            )
     yield from check(policy, before, texts)
+
+
+def _source(beside: Path, name: str) -> str | None:
+    """None where it is not a text beside the policy, whatever the name leads to."""
+    try:
+        path, shelf = (beside / name).resolve(), beside.resolve().parent  # variants/ reads ../sources/
+        if not path.is_relative_to(shelf) or not path.is_file() or path.stat().st_size > MAX_SOURCE_BYTES:
+            return None
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):  # also a NUL in the name
+        return None
 
 
 def _named(version: str, beside: Path) -> Policy | None:

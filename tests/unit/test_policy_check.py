@@ -1,10 +1,14 @@
 """`tongcun policy check`: what is shipped passes, and every kind of mistake has a policy that makes it."""
 
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from deploy.policies import check_file
+from services.subsidy.domain.facts import all_facts
+from services.subsidy.domain.policy import Policies, PolicyError
 from services.subsidy.domain.policy_check import MAX_ASSIGNMENTS, assignments, check
 from services.subsidy.domain.policy_file import load
 from services.subsidy.policies import SHIPPED
@@ -43,9 +47,19 @@ def edited(old: str, new: str) -> str:
     return TEXT.replace(old, new, 1)
 
 
-@pytest.mark.parametrize("path", [FILE, SHIPPED / "earlier" / "yuanqu-2022.1.toml"])
+@pytest.mark.parametrize("path", [FILE, SHIPPED / "earlier" / "yuanqu-2022.1.toml", SHIPPED / "later" / "yuanqu-2025.1.toml"])
 def test_what_is_shipped_has_nothing_wrong(path: Path) -> None:
     assert list(check_file(path)) == []
+
+
+def test_of_2025_the_uplink_thresholds_are_known_and_no_downlink_rate_is_guessed() -> None:
+    policies = Policies([load((SHIPPED / "later" / "yuanqu-2025.1.toml").read_bytes())])
+    uplink = policies.uplink_of(2025)
+    assert uplink is not None
+    assert (uplink.min_parcels, uplink.min_sales_fen, uplink.cap_fen) == (1000, 2_000_000, 100_000_000)
+    assert policies.uplink_of(2024) is None
+    facts = next(all_facts(level="village", operating_status="open", rural=True, returned="none"))
+    assert policies.decide(policies.versions[0], facts).reason_codes == ("policy.no_rate",)
 
 
 def test_the_strict_variant_is_a_step_back_and_says_so() -> None:
@@ -90,6 +104,54 @@ def test_what_a_file_may_be_instead_is_one_line(tmp_path: Path) -> None:
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\x00\xff" * 700_000)
     assert "policy.file.too_large" in next(check_file(binary))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 5_000,
+        "a = " + "{b = " * 5_000,
+        "a" + ".b" * 60_000 + " = 1",
+        "[" + "a." * 20_000 + "b]",
+        "x = [\n" * 400,
+        "a = 1" + "0" * 5_000,
+    ],
+    ids=["arrays", "tables", "keys", "headings", "lines", "digits"],
+)
+def test_a_file_that_is_made_to_cost_is_refused_before_it_does(text: str) -> None:
+    tracemalloc.start()
+    with pytest.raises(PolicyError, match=r"policy\.file\.(too_deep|syntax)"):
+        load(text.encode())
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("source", ["/etc/passwd", "../policy_check.py", "sources/none.txt", "sources\\u0000", "broken.bin", "."])
+def test_a_source_that_is_no_text_beside_the_policy_is_a_finding(tmp_path: Path, source: str) -> None:
+    (tmp_path / "broken.bin").write_bytes(b"\xff\xfe")
+    file = tmp_path / "p.toml"
+    file.write_text(edited("sources/notice-2023-30.txt", source))
+    assert any("policy.source.unreadable" in line for line in check_file(file))
+
+
+def test_a_policy_is_compared_with_the_year_before_and_a_ceiling_that_is_new_is_one() -> None:
+    before = load(edited('policy_version = "yuanqu-2023.1"', 'policy_version = "other-2023"').encode())
+    codes = {f.code for f in check(load(TEXT.encode()), before, {})}
+    assert "policy.not_below.same_time" in codes
+    unlimited = replace(EARLIER, ceilings=())
+    told = [(f.code, f.about) for f in check(load(TEXT.encode()), unlimited, {})]
+    assert told == [("policy.step_back.average", "ceiling downlink")]
+
+
+def test_a_clause_that_always_holds_is_told_as_such() -> None:
+    always = TWICE.replace("station.operating_status != 'suspended'", "parcel.direction == 'downlink' && parcel.direction == 'downlink'")
+    policy = load(edited("[[tiers]]", always).encode())
+    clauses = [
+        replace(c, reads=("parcel.direction", "parcel.brand")) if c.clause_id == "downlink.not_suspended" else c for c in policy.clauses
+    ]
+    assert ("policy.clause.always_met", "downlink.not_suspended") in [
+        (f.code, f.about) for f in check(replace(policy, clauses=tuple(clauses)), None, {})
+    ]
 
 
 def test_a_case_about_a_fact_that_does_not_exist_is_refused() -> None:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from .facts import SCHEMAS, TIER_FACTS, AnyFacts, Facts, FactValue, UplinkFacts
-from .policy import DOWNLINK, UPLINK, Decision, Golden, Mode, Outcome, Policy, decide
+from .policy import DOWNLINK, UPLINK, Decision, Golden, Mode, Outcome, Policy, PolicyError, decide
 
 MAX_ASSIGNMENTS = 100_000
 
@@ -52,7 +52,10 @@ def assignments(
     for values in ranges:
         count *= len(values)
     if count > MAX_ASSIGNMENTS:
-        raise ValueError(f"the conditions read so many facts that {count} cases would have to be tried; at most {MAX_ASSIGNMENTS} are")
+        raise PolicyError(
+            "policy.facts.too_many",
+            f"the conditions read so many facts that {count} cases would have to be tried; at most {MAX_ASSIGNMENTS} are",
+        )
     made = UplinkFacts if scheme == UPLINK else Facts
     return (made(*values) for values in product(*ranges))  # type: ignore[arg-type]
 
@@ -75,7 +78,14 @@ def _unreachable_clauses(policy: Policy, scheme: str, decisions: Sequence[Decisi
             continue
         refusing = {c.clause_id for c in clauses[:i] if c.mode is Mode.REQUIRE}
         failed = [dict(d.results) for d in decisions if dict(d.results)[clause.clause_id] != "pass"]
-        if all(any(results[earlier] == "fail" for earlier in refusing) for results in failed):
+        if not failed:
+            yield Finding(
+                "policy.clause.always_met",
+                clause.clause_id,
+                "条件总是成立，本条永远不起作用：请删去或改写条件",
+                "its condition always holds, so it never decides: remove it, or change its condition",
+            )
+        elif all(any(results[earlier] == "fail" for earlier in refusing) for results in failed):
             yield Finding(
                 "policy.clause.unreachable",
                 clause.clause_id,
@@ -142,15 +152,25 @@ def _misquoted(policy: Policy, texts: Mapping[str, str]) -> Iterator[Finding]:
 
 def _steps_back(policy: Policy, before: Policy) -> Iterator[Finding]:
     """不退坡 on the same evidence: no tier, no eligibility and no average below the year before."""
+    if before.valid_to > policy.valid_from:
+        yield Finding(
+            "policy.not_below.same_time",
+            before.policy_version,
+            "用来比较的政策应在本政策生效之前已经期满：请写上一年的政策",
+            "the policy that it must not step back behind is still in force when this one begins: name that of the year before",
+        )
     worse: dict[tuple[str, str], tuple[int, int]] = {}
     for facts in assignments([policy, before]):
         old, new = decide(before, facts), decide(policy, facts)
         if old.outcome is not Outcome.PAYABLE:
             continue
         if new.outcome is not Outcome.PAYABLE:
-            worse.setdefault(("policy.step_back.eligibility", new.reason_codes[0]), (old.amount_fen, 0))
+            key, pair = ("policy.step_back.eligibility", new.reason_codes[0]), (old.amount_fen, 0)
         elif new.amount_fen < old.amount_fen:
-            worse.setdefault(("policy.step_back.tier", new.rate_id or ""), (old.amount_fen, new.amount_fen))
+            key, pair = ("policy.step_back.tier", new.rate_id or ""), (old.amount_fen, new.amount_fen)
+        else:
+            continue
+        worse[key] = max(worse.get(key, pair), pair, key=lambda fen: fen[0] - fen[1])  # the worst is told
     for (code, about), (old_fen, new_fen) in sorted(worse.items()):
         zh = f"{before.policy_version} 付 {old_fen} 分，本政策只付 {new_fen} 分：下行补贴不得退坡"
         yield Finding(
@@ -158,11 +178,16 @@ def _steps_back(policy: Policy, before: Policy) -> Iterator[Finding]:
         )
     limits = {c.scheme: c.limit_fen_per_parcel for c in before.ceilings}
     for ceiling in policy.ceilings:
-        if ceiling.limit_fen_per_parcel < (limit := limits.get(ceiling.scheme, ceiling.limit_fen_per_parcel)) or (
-            before.ceilings and ceiling.scheme not in limits
-        ):
-            zh = f"平均上限由 {limit} 分降为 {ceiling.limit_fen_per_parcel} 分：平均补贴不得退坡"
-            en = f"the average may reach {ceiling.limit_fen_per_parcel} fen where it might reach {limit}: it must not step back"
+        limit, now = limits.get(ceiling.scheme), ceiling.limit_fen_per_parcel
+        if limit is None:
+            zh, en = (
+                f"上一政策没有平均上限，本政策设为 {now} 分：平均补贴不得退坡",
+                f"the average had no ceiling and now has one of {now} fen: it must not step back",
+            )
+            yield Finding("policy.step_back.average", f"ceiling {ceiling.scheme}", zh, en)
+        elif now < limit:
+            zh = f"平均上限由 {limit} 分降为 {now} 分：平均补贴不得退坡"
+            en = f"the average may reach {now} fen where it might reach {limit}: it must not step back"
             yield Finding("policy.step_back.average", f"ceiling {ceiling.scheme}", zh, en)
     yield from _average_steps_back(policy, before)
 

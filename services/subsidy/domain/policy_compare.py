@@ -48,6 +48,7 @@ class Comparison:
     total: Difference = NOTHING
     groups: Mapping[str, dict[str, Difference]] = field(default_factory=lambda: {g: defaultdict(lambda: NOTHING) for g in GROUPS})
     worse: int = 0  # parcels that the old policy pays and the new one does not, or pays less: 不退坡 on this evidence
+    same_fen: int = 0  # what the new policy pays for the parcels that the old one pays
 
     def add(self, brand: str, old: Assessment, new: Assessment) -> None:
         """One parcel under both."""
@@ -57,13 +58,15 @@ class Comparison:
             keys["reason"] = f"{' '.join(old.reason_codes)} → {' '.join(new.reason_codes)}"
         for group, key in keys.items():
             self.groups[group][key] = _add(self.groups[group][key], old, new)
-        self.worse += old.outcome is Outcome.PAYABLE and new.net_fen < old.net_fen
+        if old.outcome is Outcome.PAYABLE:
+            self.worse += new.net_fen < old.net_fen
+            self.same_fen += new.net_fen
 
     @property
     def steps_back(self) -> bool:
-        """No tier, no eligibility and no average below the old policy's (垣发改字〔2023〕30号, 二)."""
-        old, new = self.total.old, self.total.new
-        return bool(self.worse) or (bool(old.payable) and new.fen * old.payable < old.fen * new.payable)
+        """No tier, no eligibility and no average below the old policy's (垣发改字〔2023〕30号, 二), as `policy check` has it: the average
+        is that of the parcels that the old policy pays. A policy that pays more parcels, at lower rates, takes nothing from anybody."""
+        return bool(self.worse) or self.same_fen < self.total.old.fen
 
 
 def as_if_in_force(policy: Policy) -> Policies:

@@ -18,7 +18,9 @@ from .facts import SCHEMAS, TIER_FACTS, FactValue
 from .policy import Basis, Ceiling, Citation, Clause, Document, Exhaustion, Golden, Mode, Outcome, Policy, PolicyError, Tier, Uplink
 from .said import RESERVED
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 256_000  # a county's policy has about 25,000
+MAX_DEPTH = 32  # of tables, arrays and dotted keys: what is deeper costs memory by its square before anything can be checked
+_TOO_DEEP = re.compile(rf"""(?:[\w"'-]+[ \t]*\.[ \t]*){{{MAX_DEPTH}}}|(?:[\[{{][^\[\]{{}}\n]*){{{MAX_DEPTH}}}""")
 MAX_ENTRIES = 1_000
 
 _Text = Annotated[str, Meta(min_length=1, max_length=1_000)]
@@ -139,12 +141,21 @@ class _Loader:
         self.data = data
         try:
             self.text = data.decode()
+            if found := _TOO_DEEP.search(self.text):
+                at = self.text.count("\n", 0, found.start()) + 1
+                raise PolicyError("policy.file.too_deep", f"nested more than {MAX_DEPTH} deep", line=at)
             raw = tomllib.loads(self.text)
+        except RecursionError as error:
+            raise PolicyError("policy.file.too_deep", f"nested more than {MAX_DEPTH} deep") from error
         except UnicodeDecodeError as error:
             raise PolicyError("policy.file.encoding", f"not UTF-8 at byte {error.start}") from error
         except tomllib.TOMLDecodeError as error:
             line = re.search(r"line (\d+)", str(error))
             raise PolicyError("policy.file.syntax", str(error), line=int(line[1]) if line else None) from error
+        except PolicyError:
+            raise
+        except ValueError as error:  # a whole number of thousands of digits
+            raise PolicyError("policy.file.syntax", str(error)) from error
         self._refuse_floats(raw, ())
         try:
             self.file = msgspec.convert(raw, _File)
