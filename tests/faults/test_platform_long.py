@@ -31,9 +31,10 @@ from deploy.demo.show import Show
 from deploy.platform import Access, platform
 from tests.faults.harness import FIGURES, survived
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
-KILLS = 50
+KILLS = 300
+BETWEEN_KILLS_S = (0.2, 1.5)
 VICTIMS = ("ingest-api", "ingest-worker", "registry-worker", "subsidy-worker", "subsidy-api", "broker", "postgres")
 SENDERS = 4
 GIVE_UP_S = 120.0
@@ -67,7 +68,7 @@ async def kill_at_random(access: Access, dice: random.Random, done: asyncio.Even
     """-> how many were really killed."""
     killed = 0
     while killed < KILLS and not done.is_set():
-        await asyncio.sleep(dice.uniform(0.2, 1.5))
+        await asyncio.sleep(dice.uniform(*BETWEEN_KILLS_S))
         try:
             pid = json.loads((access.installation.run / f"{dice.choice(VICTIMS)}.pid").read_text())["pid"]
             os.kill(pid, signal.SIGKILL)
@@ -85,10 +86,13 @@ async def test_a_month_of_pushes_while_anything_is_killed(directory: Path) -> No
         seeded = await seed(demo.api("registry", "coordinator"), demo.api("registry", "postal"), demo.api("ingest", "admin"))
         july = month(seeded.county, lade.read(len(seeded.county.villages)), SEED)
         sender, done = Sender(http, access.urls["ingest"], seeded.secrets), asyncio.Event()
-        letters = iter(wire.letters(july.first))
+        first = list(wire.letters(july.first))
+        letters = iter(first)
+        pace_s = KILLS * sum(BETWEEN_KILLS_S) / 2 * SENDERS / len(first)  # the pushes last as long as the kills
 
         async def push() -> None:
             for letter in letters:
+                await asyncio.sleep(pace_s)
                 answer = await stubborn(sender, letter)
                 assert answer.receipt_id
                 receipts.append(answer.receipt_id)

@@ -187,7 +187,7 @@ async def write_ledger(tx: Write, entries: Entries) -> None:
     cells = [(*cell, *deltas) for cell, deltas in entries.rollup.items() if any(deltas)]
     if cells:
         await tx.execute(sql.ADD_TO_ROLLUP, entries.partition, entries.posted_date, *map(list, zip(*cells, strict=True)))
-    totals = [(*key, *deltas) for key, deltas in entries.totals.items() if any(deltas)]
+    totals = [(*key, *deltas) for key, deltas in entries.totals.items()]  # a month with lines has a row, whatever they come to
     if totals:
         await tx.execute(sql.ADD_TO_PERIODS, entries.partition, *map(list, zip(*totals, strict=True)))
 
