@@ -7,6 +7,7 @@ import httpx
 
 from services.subsidy.service.batch import ScanBatches
 from services.subsidy.service.evidence import read_value
+from services.subsidy.service.merging import keep_merged
 from services.subsidy.service.registry_apply import RegistryBatches, read_change
 from services.subsidy.settings import WorkerSettings
 from shared import process, telemetry
@@ -17,7 +18,7 @@ from shared.log import Consumer, Reporter, check_reader, http_reporter
 from shared.settings import load
 
 CONSUMER = "subsidy"  # our name in the writers' tables
-POOL = 12  # two transactions at once per consumer, their watchers, the reports and the mirrors
+POOL = 13  # two transactions at once per consumer, their watchers, the reports, the mirrors and the merging of totals
 
 
 def consumers(database: Database, bootstrap: str, scans: Reporter, registry: Reporter, partitions: list[int] | None) -> list[Consumer]:
@@ -71,6 +72,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
             async with process.health("subsidy-worker", settings, checks), asyncio.TaskGroup() as tasks:
                 for consumer in following:
                     tasks.create_task(consumer.run(stop))
+                tasks.create_task(keep_merged(database, stop))
     finally:
         await database.close()
 

@@ -22,6 +22,7 @@ from shared.log.report import (
     reopen,
     report_to_json,
 )
+from shared.log.running import pause
 from shared.log.tables import (
     READER_MUTABLE,
     WRITER_MUTABLE,
@@ -62,6 +63,7 @@ __all__ = [
     "heard",
     "http_reporter",
     "lock_heads",
+    "pause",
     "positions_from_json",
     "read_log",
     "reader_tables",

@@ -18,7 +18,7 @@ from deploy.embedded.runtime import Runtime, embedded
 from deploy.kafka import jars
 from deploy.kafka.broker import ApacheKafka
 from services.ingest.migrate import install
-from tests.bench import explain, ingest_accept, push_to_payout, relay, subsidy_worker
+from tests.bench import explain, ingest_accept, push_to_payout, relay, subsidy_worker, summary
 
 Figure = dict[str, Any]
 PARTITIONS = 8
@@ -27,6 +27,7 @@ WANTED = {
     "subsidy.worker.spread": "ratio >= 0.15",
     "subsidy.worker.kafka": "ratio >= 0.10",
     "explain.p99": "ratio <= 30",
+    "summary.p99": "ratio <= 1.5",
     "relay.kafka": "ratio >= 0.4",
     "ingest.accept": "ratio >= 0.25",
     "push_to_payout.p99": "value <= 1",
@@ -39,6 +40,12 @@ async def _worker(broker: type[Broker], names: Sequence[str], var: Path) -> list
         dsns = await create_database(runtime.installation, "subsidy", "bench_subsidy")
         figures = await subsidy_worker.run(dsns.owner, dsns.app, partial(_reborn, runtime), names)
         return figures + (await explain.run(dsns.app, var) if broker is Broker else [])
+
+
+async def _summary(var: Path) -> list[Figure]:
+    async with embedded(var, _silent) as runtime:
+        few, many = [await create_database(runtime.installation, "subsidy", f"bench_{name}") for name in ("few", "many")]
+        return await summary.run(few, many, var)
 
 
 async def _relay(broker: type[Broker], name: str, var: Path) -> list[Figure]:
@@ -78,6 +85,7 @@ BENCHES: dict[str, Callable[[Path], Awaitable[list[Figure]]]] = {
     "relay": partial(_relay, Broker, "relay.embedded"),
     "relay-kafka": partial(_relay, ApacheKafka, "relay.kafka"),
     "accept": _accept,
+    "summary": _summary,
     "chain": push_to_payout.run,
     "demo": _demo,
 }

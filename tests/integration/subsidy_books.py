@@ -20,6 +20,7 @@ from services.subsidy.repository.said import said_of
 from services.subsidy.service.batch import ScanBatches
 from services.subsidy.service.context import policies_of
 from services.subsidy.service.evidence import read_value
+from services.subsidy.service.merging import merge
 from services.subsidy.service.policies import activate, read_policies
 from services.subsidy.service.registry_apply import RegistryBatches, read_change
 from services.subsidy.settings import POLICIES
@@ -301,8 +302,11 @@ async def audit(books: Books) -> None:
     owed = {account.split("/")[1]: fen for account, fen in accounts.items() if account.startswith("payable/") and fen}
     assert owed == {r["beneficiary_id"]: r["fen"] for r in await books.rows(NETS)}
     assert await books.rows(PERIODS) == await books.rows(PERIODS_AGAIN)
-    for basis in ("service", "posted"):
-        assert await cells(books, basis, now=True) == await cells(books, basis, now=False), basis
+    for merged in False, True:
+        if merged:
+            await merge(books.database, date(2100, 1, 1))
+        for basis in ("service", "posted"):
+            assert await cells(books, basis, now=True) == await cells(books, basis, now=False), basis
     for key, (stored, again) in (await recomputed(books)).items():
         assert stored == again, key.hex()
 
