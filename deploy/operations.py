@@ -175,8 +175,9 @@ async def push(at: Access, http: httpx.AsyncClient, format_name: str, file: Path
         raise Refused(f"{format_name}: 没有这种格式 no such format: {', '.join(NATIVE)}")
     payload = _payload(file) if file else NATIVE[format_name].SAMPLE
     feed = choose_feed([f async for f in _admin(at, http).pages("/v1/feeds")], format_name, name, sample=file is None)
-    wire = NATIVE[format_name].sign(payload, _secret(at, feed["feed"]))
-    url = f"{at.urls['ingest']}{feed['push_url']}"
+    secret = _secret(at, feed["feed"])
+    wire = NATIVE[format_name].sign(payload, secret)
+    url = f"{at.urls['ingest']}{wire.path(feed['feed'])}"
     try:
         answer = await _sent(http, url, wire, "zh-CN")
         if "receipt-id" not in answer.headers:  # not even kept, so asking again in the other language changes nothing
@@ -190,7 +191,7 @@ async def push(at: Access, http: httpx.AsyncClient, format_name: str, file: Path
     lines += [_verdict(item) for item in receipt["items"]]
     if feed["mode"] == "sandbox":
         return "\n".join([*lines, SANDBOX])
-    for brand, waybill_no in _parcels(format_name, feed, wire.body, wire.content_type):
+    for brand, waybill_no in _parcels(format_name, feed, wire, secret):
         try:
             lines += await explained(at, http, brand, waybill_no, receipt["received_at"])
         except Refused as error:  # what was pushed is stored all the same, and its receipt must be shown
@@ -199,7 +200,7 @@ async def push(at: Access, http: httpx.AsyncClient, format_name: str, file: Path
 
 
 async def _sent(http: httpx.AsyncClient, url: str, wire: Wire, language: str) -> httpx.Response:
-    return await http.post(url, content=wire.body, headers={"Content-Type": wire.content_type, "Accept-Language": language})
+    return await http.post(url, content=wire.body, headers={**wire.headers, "Content-Type": wire.content_type, "Accept-Language": language})
 
 
 def _payload(file: Path) -> Any:
@@ -251,11 +252,12 @@ def _verdict(item: Json) -> str:
     return f"判定 verdict  [{item['index']}] {item['verdict']}  {item['event_id'] or ''}{why}"
 
 
-def _parcels(format_name: str, feed: Json, body: bytes, content_type: str) -> list[tuple[str, str]]:
+def _parcels(format_name: str, feed: Json, wire: Wire, secret: bytes) -> list[tuple[str, str]]:
     """(brand, waybill number) of what was sent, as the format itself reads it."""
     sender = Feed(feed["feed"], format_name, tuple(feed["brands"]), feed["site_namespace"], feed["mode"], feed["silence_after_s"])
     try:
-        items = NATIVE[format_name].parse(RawPush(sender, body, content_type, datetime.now(UTC)))
+        pushed = RawPush(sender, wire.body, wire.content_type, datetime.now(UTC), wire.token, secrets=[secret])
+        items = NATIVE[format_name].parse(pushed)
     except Unparseable:
         return []
     return sorted({(item.brand, item.waybill_no.upper()) for item in items if isinstance(item, Item)})

@@ -26,6 +26,7 @@ from shared.settings import ServiceSettings, SettingsError
 log = structlog.get_logger(__name__)
 
 DRAIN_S = 10  # for requests under way when the process is told to stop
+LOOPBACK = "127.0.0.1"
 AGAIN, MISTAKE = 1, 2  # exit codes: what a restart may mend, and what it does not
 NO_DATABASE: tuple[type[Exception], ...] = (*LOST, asyncpg.PostgresError, SQLAlchemyError)
 # No restart mends these.
@@ -89,9 +90,16 @@ async def first(dsn: str, check: Callable[[Database], Awaitable[None]]) -> None:
         await database.close()
 
 
-async def serve(app: FastAPI, settings: ServiceSettings) -> None:
-    """The API until a signal; requests under way are answered first."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_S)
+async def serve(app: FastAPI, settings: ServiceSettings, trusted_proxies: str = LOOPBACK) -> None:
+    """The API until a signal; requests under way are answered first. `trusted_proxies`: whose X-Forwarded-For is believed."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_S,
+        forwarded_allow_ips=trusted_proxies,
+    )
     server = uvicorn.Server(config)
     await server.serve(sockets=[listen(settings.host, settings.port)])
     if not server.started:

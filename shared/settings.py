@@ -22,7 +22,7 @@ NAMES = frozenset(
     (
         "backlog_events", "database_url", "host", "ingest_url", "issuer", "jwks", "kafka_bootstrap", "keyring", "log_level",
         "owner_database_url", "partitions", "policies", "pool_size", "port", "processes", "read_pool_size", "registry_url",
-        "scan_partitions", "service_token",
+        "scan_partitions", "service_token", "trusted_proxies",
     )
 )  # fmt: skip
 # What other programs read in the same environment, and what for.

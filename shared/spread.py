@@ -21,7 +21,7 @@ from shared.settings import ServiceSettings
 from shared.telemetry import SHARED_METRICS
 
 
-def serve(application: str, settings: ServiceSettings, processes: int) -> None:
+def serve(application: str, settings: ServiceSettings, processes: int, trusted_proxies: str) -> None:
     """Until a signal, as `process.serve`. `application`: `module:function` of what makes the API, in each process anew."""
     listen(settings.host, settings.port).close()  # somebody else's port is not to be shared
     config = uvicorn.Config(
@@ -32,6 +32,7 @@ def serve(application: str, settings: ServiceSettings, processes: int) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,
+        forwarded_allow_ips=trusted_proxies,
     )
     with tempfile.TemporaryDirectory(prefix="tongcun-metrics-") as metrics:
         os.environ[SHARED_METRICS] = metrics

@@ -47,7 +47,7 @@ class Ingest:
 
     async def push(self, feed: str, format_: str, payload: Any, secret: str) -> httpx.Response:
         wire = NATIVE[format_].sign(payload, secret.encode())
-        return await self.client.post(f"/v1/push/{feed}", content=wire.body, headers={"content-type": wire.content_type})
+        return await self.client.post(wire.path(feed), content=wire.body, headers={**wire.headers, "content-type": wire.content_type})
 
     async def scans(self, feed: str, *events: dict[str, Any]) -> httpx.Response:
         return await self.client.post("/v1/scans", json={"events": list(events)}, headers=self.bearer("brand", ("feed", feed)))

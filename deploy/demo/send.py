@@ -11,7 +11,7 @@ import httpx
 from deploy.client import Refused, unreachable
 from deploy.demo.show import Counting
 from deploy.demo.wire import FORMAT_OF, Letter
-from services.ingest.brands.base import RETRY_STATUS
+from services.ingest.brands.wire import RETRY_STATUS
 
 AT_ONCE = 8
 ATTEMPTS = 6  # a sender that is told to come again does, with a growing pause

@@ -82,9 +82,9 @@ async def main() -> None:
     app = application()
     await process.first(settings.database_url, lambda database: check_start(database, settings))
     if settings.processes > 1:
-        spread.serve(f"{application.__module__}:application", settings, settings.processes)
+        spread.serve(f"{application.__module__}:application", settings, settings.processes, settings.trusted_proxies)
     else:
-        await process.serve(app, settings)
+        await process.serve(app, settings, settings.trusted_proxies)
 
 
 async def check_start(database: Database, settings: Settings) -> None:

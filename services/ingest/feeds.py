@@ -4,16 +4,16 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 import structlog
 
 from services.ingest import repository
 from services.ingest.accept import body_aad
-from services.ingest.brands import CANONICAL_FORMAT
+from services.ingest.brands import CANONICAL_FORMAT, NATIVE, ONE_BRAND, SECRET_BYTES_OF, can_sign
 from services.ingest.brands.base import Feed
 from shared.db import LOST, Database, Read, Write
 from shared.keyring import Keyring, KeyringError
@@ -37,7 +37,16 @@ class Secret:
 
 
 def of_row(row: asyncpg.Record) -> Feed:
-    return Feed(row["feed"], row["format"], tuple(row["brands"]), row["site_namespace"], row["mode"], row["silence_after_s"])
+    return Feed(
+        row["feed"],
+        row["format"],
+        tuple(row["brands"]),
+        row["site_namespace"],
+        row["mode"],
+        row["silence_after_s"],
+        row["signature"],
+        None if row["allow_from"] is None else tuple(row["allow_from"]),
+    )
 
 
 def _aad(feed: str) -> bytes:
@@ -48,18 +57,48 @@ async def create(tx: Write, keyring: Keyring, feed: Feed, own: str | None) -> Se
     """The feed's first secret, the sender's `own` or a new one; None for a canonical feed, whose secret is its token. 409: name taken."""
     if own and feed.format == CANONICAL_FORMAT:
         raise invalid("/secret", "feed.no_secret", "canonical 来源用令牌认证，没有密钥。", "A canonical feed has a token, no secret.")
-    row = (feed.feed, feed.format, list(feed.brands), feed.site_namespace, feed.mode, feed.silence_after_s)
-    if not await repository.insert_feed(tx, row):
+    _refuse_impossible(feed)
+    row = (feed.feed, feed.format, list(feed.brands), feed.site_namespace, feed.mode, feed.silence_after_s, feed.signature)
+    if not await repository.insert_feed(tx, (*row, feed.allow_from and list(feed.allow_from))):
         raise Problem(409, "feed.exists", f"来源 {feed.feed} 已存在，请换一个名称。", f"There is a feed {feed.feed}: choose another name.")
-    return None if feed.format == CANONICAL_FORMAT else await _new_secret(tx, keyring, feed.feed, own)
+    return None if feed.format == CANONICAL_FORMAT else await _new_secret(tx, keyring, feed, own)
+
+
+def _refuse_impossible(feed: Feed) -> None:
+    """422 for what no push of this format could be."""
+    format_ = NATIVE.get(feed.format)
+    schemes = format_.SCHEMES if format_ else ()
+    if feed.signature is not None and feed.signature not in schemes:
+        known = ", ".join(schemes) or "—"
+        raise invalid(
+            "/signature",
+            "signature.unknown",
+            f"格式 {feed.format} 没有签名方式 {feed.signature[:32]}，可用：{known}。",
+            f"The format {feed.format} does not sign by {feed.signature[:32]}: it knows {known}.",
+        )
+    if format_ is None:
+        return
+    if foreign := sorted(set(feed.brands) - set(format_.BRANDS)):
+        known = ", ".join(format_.BRANDS)
+        raise invalid(
+            "/brands",
+            "brand.not_of_format",
+            f"格式 {feed.format} 不会推送 {foreign[0]} 的件，可用：{known}。",
+            f"The format {feed.format} tells nothing of {foreign[0]}: it knows {known}.",
+        )
+    if feed.format in ONE_BRAND and len(feed.brands) > 1:
+        raise invalid(
+            "/brands",
+            "brand.one_only",
+            f"格式 {feed.format} 的报文不写品牌，一个来源只能有一个品牌。",
+            f"A push of the format {feed.format} does not say whose parcel it is: a feed has one brand.",
+        )
 
 
 async def rotate(tx: Write, keyring: Keyring, name: str, overlap_s: int, own: str | None) -> Secret:
     """A new secret, the sender's `own` or one of ours; those before it stay good for `overlap_s` at most."""
-    format_ = await repository.lock_feed(tx, name)
-    if format_ is None:
-        raise not_found("该来源", "feed", "feed.unknown")
-    if format_ == CANONICAL_FORMAT:
+    feed = await _locked(tx, name)
+    if feed.format == CANONICAL_FORMAT:
         raise Problem(
             409,
             "feed.no_secret",
@@ -67,13 +106,27 @@ async def rotate(tx: Write, keyring: Keyring, name: str, overlap_s: int, own: st
             "A canonical feed has a token, no secret: issue another with `tongcun token`.",
         )
     await repository.retire_secrets(tx, name, overlap_s)
-    return await _new_secret(tx, keyring, name, own)
+    return await _new_secret(tx, keyring, feed, own)
 
 
-async def _new_secret(tx: Write, keyring: Keyring, feed: str, own: str | None) -> Secret:
-    plain = own or secrets.token_urlsafe(SECRET_BYTES)
-    key_id, ciphertext = keyring.encrypt(plain.encode(), _aad(feed))
-    return Secret(f"sec_{await repository.insert_secret(tx, feed, key_id, ciphertext)}", plain)
+async def _locked(tx: Write, name: str) -> Feed:
+    row = await repository.lock_feed(tx, name)
+    if row is None:
+        raise not_found("该来源", "feed", "feed.unknown")
+    return of_row(row)
+
+
+async def _new_secret(tx: Write, keyring: Keyring, feed: Feed, own: str | None) -> Secret:
+    if own and not can_sign(NATIVE[feed.format], own):
+        raise invalid(
+            "/secret",
+            "secret.unusable",
+            f"格式 {feed.format} 不能用这个密钥签名（长度或字符不符）。",
+            f"The format {feed.format} cannot sign with this secret: its length or its characters are not what it takes.",
+        )
+    plain = own or secrets.token_urlsafe(SECRET_BYTES_OF.get(feed.format, SECRET_BYTES))
+    key_id, ciphertext = keyring.encrypt(plain.encode(), _aad(feed.feed))
+    return Secret(f"sec_{await repository.insert_secret(tx, feed.feed, key_id, ciphertext)}", plain)
 
 
 async def get(read: Read, name: str) -> Feed:
@@ -83,10 +136,13 @@ async def get(read: Read, name: str) -> Feed:
     return of_row(row)
 
 
-async def set_mode(tx: Write, name: str, mode: str) -> Feed:
-    if not await repository.update_mode(tx, name, mode):
-        raise not_found("该来源", "feed", "feed.unknown")
-    return replace(await get(tx, name), mode=mode)
+async def change(tx: Write, name: str, wishes: Mapping[str, Any]) -> Feed:
+    """Mode, silence, signature or networks: what `wishes` names."""
+    feed = replace(await _locked(tx, name), **wishes)
+    _refuse_impossible(feed)
+    allowed = feed.allow_from and list(feed.allow_from)
+    await repository.update_feed(tx, (feed.feed, feed.mode, feed.silence_after_s, feed.signature, allowed))
+    return feed
 
 
 async def refuse_foreign_keyring(read: Read, keyring: Keyring) -> None:

@@ -1,6 +1,6 @@
 """Tables of ingest, for Alembic; every statement stands in repository.py.
 
-Insert-only for the app role, but for a feed's mode, a secret's retirement and the log's cursors.
+Insert-only for the app role, but for a feed's settings, a secret's retirement and the log's cursors.
 """
 
 from sqlalchemy import (
@@ -45,6 +45,8 @@ feed = Table(
     Column("site_namespace", Text),
     Column("mode", Text, nullable=False),
     Column("silence_after_s", Integer, nullable=False),
+    Column("signature", Text),  # the one scheme by which it authenticates; null: any that its format knows
+    Column("allow_from", ARRAY(Text)),  # networks that its pushes may come from; null: any
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     CheckConstraint("mode IN ('sandbox', 'live', 'paused')", name="mode"),
 )

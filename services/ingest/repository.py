@@ -62,26 +62,28 @@ async def insert_refused(tx: Write, row: Sequence[object]) -> None:
 
 
 # Feeds.
+_FEED = "select feed, format, brands, site_namespace, mode, silence_after_s, signature, allow_from from feed"
 INSERT_FEED = """
-insert into feed (feed, format, brands, site_namespace, mode, silence_after_s) values ($1, $2, $3, $4, $5, $6)
+insert into feed (feed, format, brands, site_namespace, mode, silence_after_s, signature, allow_from)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
 on conflict do nothing returning feed
 """
 UNKNOWN_FEEDS = "select name from unnest($1::text[]) name where not exists (select from feed where feed = name)"  # of a filter
-UPDATE_MODE = "update feed set mode = $2 where feed = $1 returning feed"
-# Serialises two rotations of one feed, and refuses one of a feed that is not there. `no key`: a push of that feed is not held up, whose
+UPDATE_FEED = "update feed set mode = $2, silence_after_s = $3, signature = $4, allow_from = $5 where feed = $1"
+# Serialises two changes of one feed, and refuses one of a feed that is not there. `no key`: a push of that feed is not held up, whose
 # foreign key locks the row, too.
-LOCK_FEED = "select format from feed where feed = $1 for no key update"
+LOCK_FEED = f"{_FEED} where feed = $1 for no key update"
 # Also of those that are on their way out: an overlap of 0 leaves none of them.
 RETIRE_SECRETS = """
 update feed_secret set retires_at = now() + make_interval(secs => $2)
 where feed = $1 and coalesce(retires_at, 'infinity') > now() + make_interval(secs => $2)
 """
 ADD_SECRET = "insert into feed_secret (feed, key_id, ciphertext) values ($1, $2, $3) returning secret_id"  # noqa: S105 - SQL, no password
-FEEDS = "select feed, format, brands, site_namespace, mode, silence_after_s from feed where feed > $1 order by feed limit $2"
-FEED = "select feed, format, brands, site_namespace, mode, silence_after_s from feed where feed = $1"
+FEEDS = f"{_FEED} where feed > $1 order by feed limit $2"
+FEED = f"{_FEED} where feed = $1"
 # What a process must know of one feed to take its pushes: the feed and its living secrets.
 FEED_WITH_SECRETS = """
-select f.feed, f.format, f.brands, f.site_namespace, f.mode, f.silence_after_s, s.key_ids, s.ciphertexts
+select f.feed, f.format, f.brands, f.site_namespace, f.mode, f.silence_after_s, f.signature, f.allow_from, s.key_ids, s.ciphertexts
 from feed f cross join lateral (
     select array_agg(key_id order by secret_id) as key_ids, array_agg(ciphertext order by secret_id) as ciphertexts
     from feed_secret where feed = f.feed and (retires_at is null or retires_at > now())
@@ -97,14 +99,13 @@ async def insert_feed(tx: Write, row: Sequence[object]) -> bool:
     return await tx.fetchval(INSERT_FEED, *row) is not None
 
 
-async def update_mode(tx: Write, feed: str, mode: str) -> bool:
-    return await tx.fetchval(UPDATE_MODE, feed, mode) is not None
+async def update_feed(tx: Write, row: Sequence[object]) -> None:
+    await tx.execute(UPDATE_FEED, *row)
 
 
-async def lock_feed(tx: Write, feed: str) -> str | None:
-    """The feed's format, held until the commit; None where there is no such feed."""
-    format_: str | None = await tx.fetchval(LOCK_FEED, feed)
-    return format_
+async def lock_feed(tx: Write, feed: str) -> asyncpg.Record | None:
+    """The feed, held until the commit; None where there is no such feed."""
+    return await tx.fetchrow(LOCK_FEED, feed)
 
 
 async def retire_secrets(tx: Write, feed: str, overlap_s: int) -> None:

@@ -1,9 +1,10 @@
 """HTTP shapes of ingest (`api.md` §2), for OpenAPI and for what administrators send."""
 
 from datetime import date
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from services.ingest.brands import FORMATS, NATIVE
 from services.ingest.domain.verdicts import VERDICTS
@@ -18,6 +19,20 @@ Mode = Literal["sandbox", "live", "paused"]
 OwnSecret = Annotated[str, Field(pattern=r"^[!-~]{1,256}$", description="the sender's own secret: printable ASCII; without it one is made")]
 
 
+Silence = Annotated[int, Field(ge=60, le=30 * 86400, description="seconds without a push after which the feed is silent")]
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        raise mistake("network.invalid", "不是网络地址，例如 203.0.113.0/24。", "no network: write it as 203.0.113.0/24") from None
+
+
+Network = Annotated[str, Field(max_length=64), AfterValidator(_network)]
+Networks = Annotated[list[Network], Field(min_length=1, max_length=64, description="networks that its pushes may come from")]
+
+
 class Request(BaseModel):
     """What a client sends: an unknown field is a mistake, and nothing is converted."""
 
@@ -30,7 +45,9 @@ class FeedCreate(Request):
     brands: list[str] = Field(min_length=1, max_length=len(BRANDS), json_schema_extra={"items": {"type": "string", "enum": list(BRANDS)}})
     site_namespace: SafeText(64) | None = None  # type: ignore[valid-type]
     mode: Mode = "sandbox"
-    silence_after_s: int = Field(7200, ge=60, le=30 * 86400)
+    silence_after_s: Silence = 7200
+    signature: str | None = Field(None, max_length=32, description="the one scheme by which it authenticates; null: any of its format")
+    allow_from: Networks | None = None
     secret: OwnSecret | None = None
 
     @field_validator("format")
@@ -58,7 +75,25 @@ class FeedRotate(Request):
 
 
 class FeedPatch(Request):
-    mode: Mode
+    """At least one of them; null for `signature` and `allow_from`: any."""
+
+    mode: Mode | None = None
+    silence_after_s: Silence | None = None
+    signature: str | None = Field(None, max_length=32)
+    allow_from: Networks | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> "FeedPatch":
+        if not self.model_fields_set:
+            raise mistake("patch.empty", "没有要修改的内容。", "nothing is to be changed")
+        for name in ("mode", "silence_after_s"):
+            if name in self.model_fields_set and getattr(self, name) is None:
+                raise mistake("field.null", f"{name} 不能为空。", f"{name} cannot be null")
+        return self
+
+    def wishes(self) -> dict[str, Any]:
+        named = {name: getattr(self, name) for name in self.model_fields_set}
+        return named | ({"allow_from": tuple(named["allow_from"])} if named.get("allow_from") is not None else {})
 
 
 class Feed(BaseModel):
@@ -68,6 +103,8 @@ class Feed(BaseModel):
     site_namespace: str | None
     mode: str
     silence_after_s: int
+    signature: str | None
+    allow_from: list[str] | None
     push_url: str
 
     @classmethod
@@ -80,6 +117,8 @@ class Feed(BaseModel):
             site_namespace=feed.site_namespace,
             mode=feed.mode,
             silence_after_s=feed.silence_after_s,
+            signature=feed.signature,
+            allow_from=None if feed.allow_from is None else list(feed.allow_from),
             push_url=url,
             **more,
         )

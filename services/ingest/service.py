@@ -3,16 +3,20 @@
 import asyncio
 import hashlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import NamedTuple
 
 import structlog
 
 from services.ingest import repository
 from services.ingest.accept import Draft, Receipt, body_aad, new_receipt_id
-from services.ingest.brands import CANONICAL_FORMAT, NATIVE, TOKEN_FORMATS, canonical
-from services.ingest.brands.base import Ack, BadSignature, Feed, Format, Mode, Outcome, RawPush, Unparseable
+from services.ingest.brands import CANONICAL_FORMAT, NATIVE, canonical
+from services.ingest.brands.base import TOKEN, Ack, BadSignature, Feed, Format, Mode, Outcome, RawPush, Unparseable
+from services.ingest.brands.wire import matches_any
 from services.ingest.committer import NOT_FOUND_OUT, Committer, Later
 from services.ingest.domain.items import Identified, Item, Unreadable, identify
 from services.ingest.domain.verdicts import VERDICTS
@@ -37,11 +41,23 @@ RETRY_AFTER_S = 5
 SAID = {
     "stored": "成功 / stored",
     "signature": "签名错误，请核对密钥与编码 / bad signature: check the secret and the encoding",
+    "address": "不在该来源登记的网络内，请联系县里的系统管理员 / not from a network of this feed: ask the county's administrator",
     "paused": "该来源已暂停接收，请联系县里的系统管理员 / this feed is paused: ask the county's administrator",
     "too_large": f"报文超过 {MAX_BODY_BYTES} 字节（{{code}}），请分批推送 / more than {MAX_BODY_BYTES} bytes ({{code}}): push in parts",
     "unparseable": "报文无法解析（{code}），请修正后重推 / cannot be parsed ({code}): mend it and push again",
     "retry": "暂时无法接收（{code}），未存储，请稍后重推 / not stored ({code}): push again later",
 }
+
+
+class Told(NamedTuple):
+    """A native push as HTTP brings it; `body` None: larger than MAX_BODY_BYTES."""
+
+    body: bytes | None
+    content_type: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    token: str | None
+    client: str
 
 
 @dataclass(frozen=True)
@@ -91,48 +107,56 @@ class Ingest:
                 logger.warning("backlog.unknown", error=type(e).__name__)
             await asyncio.sleep(BACKLOG_EVERY_S)
 
-    async def push(self, name: str, body: bytes | None, content_type: str, token: str | None) -> Answer:
-        """A push in the sender's own format; `body` None: larger than MAX_BODY_BYTES. 404 for a feed that takes no such pushes."""
+    async def push(self, name: str, told: Told) -> Answer:
+        """A push in the sender's own format. 404 for a feed that takes no such pushes."""
         found = await self.feeds.find(name)
-        if found is None or found[0].format not in NATIVE or (token is not None and found[0].format not in TOKEN_FORMATS):
+        if found is None or not _takes(found.feed, told.token):
             raise not_found("该推送地址", "push address", "feed.unknown")
         feed, secrets = found
-        format_ = NATIVE[feed.format]
-        receipt_id = new_receipt_id()
-        push = RawPush(feed, body or b"", content_type, _now(), token)
+        push = RawPush(
+            feed, told.body or b"", told.content_type, _now(), told.token, headers=told.headers, query=told.query, secrets=secrets or ()
+        )
+        answer = Answering(push, NATIVE[feed.format], new_receipt_id())
         try:
             if feed.mode == Mode.PAUSED:
                 await self._refuse(push, "paused", "paused")
-                return _answer(feed, format_, Outcome.FAILED, "paused", receipt_id)
+                return answer.told(Outcome.FAILED, "paused")
+            if not may_come_from(feed, told.client):
+                await self._refuse(push, "unauthenticated", "address")
+                return answer.told(Outcome.FAILED, "address")
             if secrets is None:
                 raise Later("keyring.unreadable")
-            return await self._read_and_store(push, format_, secrets, receipt_id, body is None)
+            return await self._read_and_store(answer, told.body is None)
         except Later as e:
-            return _answer(feed, format_, Outcome.RETRY, "retry", receipt_id, e.code)
+            return answer.told(Outcome.RETRY, "retry", e.code)
         except LOST:
-            return _answer(feed, format_, Outcome.RETRY, "retry", receipt_id, "database.unavailable")
+            return answer.told(Outcome.RETRY, "retry", "database.unavailable")
 
-    async def _read_and_store(self, push: RawPush, format_: Format, secrets: Sequence[bytes], receipt_id: str, too_large: bool) -> Answer:
+    async def _read_and_store(self, answer: "Answering", too_large: bool) -> Answer:
+        push, format_ = answer.push, answer.format
         try:
             if too_large:
                 raise Unparseable("body.too_large")
-            verified = format_.verify(push, secrets)
+            verified = authenticate(format_, push)
             items = format_.parse(push)
         except BadSignature:
             await self._refuse(push, "unauthenticated", "signature")
-            return _answer(push.feed, format_, Outcome.FAILED, "signature", receipt_id)
+            return answer.told(Outcome.FAILED, "signature")
         except Unparseable as e:
             await self._refuse(push, "unparseable", e.code)
-            said = "too_large" if e.code == "body.too_large" else "unparseable"
-            return _answer(push.feed, format_, Outcome.FAILED, said, receipt_id, e.code)
-        await self._store(push, items, verified, "quarantined", receipt_id)
-        return _answer(push.feed, format_, Outcome.STORED, "stored", receipt_id)
+            return answer.told(Outcome.FAILED, "too_large" if e.code == "body.too_large" else "unparseable", e.code)
+        receipt = await self._store(push, items, verified, "quarantined", answer.receipt_id)
+        unread = [item.index for item in receipt.items if item.verdict == "quarantined"] if receipt.counts.quarantined else []
+        return answer.told(Outcome.STORED, "stored", unread=unread)
 
-    async def scans(self, name: str, body: bytes | None, encoding: str) -> Receipt:
+    async def scans(self, name: str, body: bytes | None, encoding: str, client: str) -> Receipt:
         """A push of the canonical API. Raises Problem: 4xx when nothing was read, 503 when nothing was stored."""
         feed = await self._canonical_feed(name)
         push = RawPush(feed, body or b"", "application/json", _now())
         try:
+            if not may_come_from(feed, client):
+                await self._refuse(push, "unauthenticated", "address")
+                raise Problem(403, "feed.address", "不在该来源登记的网络内。", "This address is in no network of the feed.")
             return await self._read_and_store_scans(push, body, encoding)
         except Later as e:
             raise unavailable(
@@ -192,6 +216,37 @@ class Ingest:
         logger.info("push.refused", feed=feed.feed, kind=kind, code=code)
 
 
+def _takes(feed: Feed, token: str | None) -> bool:
+    return feed.format in NATIVE and (token is None or TOKEN in NATIVE[feed.format].SCHEMES)
+
+
+def may_come_from(feed: Feed, client: str) -> bool:
+    if feed.allow_from is None:
+        return True
+    try:
+        address = ip_address(client)
+    except ValueError:  # a socket without one
+        return False
+    return any(address in network for network in _networks(feed.allow_from))
+
+
+@lru_cache(maxsize=256)
+def _networks(named: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(name) for name in named)
+
+
+def authenticate(format_: Format, push: RawPush) -> str:
+    """By the scheme that the feed fixes, else by the one that the push brings. Raises BadSignature, Unparseable."""
+    only = push.feed.signature
+    if push.token is not None:
+        if only not in (None, TOKEN) or not matches_any(push.token, [secret.decode() for secret in push.secrets]):
+            raise BadSignature
+        return TOKEN
+    if only == TOKEN:
+        raise BadSignature
+    return format_.verify(push, push.secrets)
+
+
 def _now() -> datetime:
     return datetime.now(SHANGHAI)
 
@@ -222,10 +277,18 @@ def _count(feed: str, receipt: Receipt) -> None:
             telemetry.INGEST_EVENTS.labels(feed, verdict).inc(n)
 
 
-def _answer(feed: Feed, format_: Format, outcome: Outcome, said: str, receipt_id: str, code: str = "") -> Answer:
-    if outcome is Outcome.RETRY:
-        telemetry.INGEST_PUSHES.labels(feed.feed, "later").inc()
-    return Answer(format_.acknowledge(outcome, SAID[said].format(code=code)), receipt_id)
+@dataclass(frozen=True)
+class Answering:
+    """A native push that is still to be answered."""
+
+    push: RawPush
+    format: Format
+    receipt_id: str
+
+    def told(self, outcome: Outcome, said: str, code: str = "", unread: Sequence[int] = ()) -> Answer:
+        if outcome is Outcome.RETRY:
+            telemetry.INGEST_PUSHES.labels(self.push.feed.feed, "later").inc()
+        return Answer(self.format.acknowledge(self.push, outcome, SAID[said].format(code=code), unread), self.receipt_id)
 
 
 def inflate(body: bytes | None, encoding: str) -> bytes:

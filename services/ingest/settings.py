@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from shared import settings
+from shared.process import LOOPBACK
 from shared.settings import Connections, Is, PathOfFile, ServiceSettings
 
 
@@ -21,6 +22,9 @@ class Settings(ServiceSettings):
     )
     processes: Annotated[int, Is(unit="processes")] = Field(
         1, ge=1, le=64, description="that take pushes together, at one port: one takes what one core can; each has its own connections"
+    )
+    trusted_proxies: Annotated[str, Is("addresses, …")] = Field(
+        LOOPBACK, description="of reverse proxies whose X-Forwarded-For tells where a push comes from, for feeds that name their networks"
     )
     pool_size: Connections = Field(4, ge=2, description="connections to PostgreSQL for taking pushes")
     read_pool_size: Connections = Field(

@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 
 from deploy.embedded.installation import Dsns
-from services.ingest.brands import gongpei, kuaidi100, zto
-from services.ingest.brands.base import hmac_base64, md5_base64
+from services.ingest.brands import gongpei, kuaidi100, yunda, zto
+from services.ingest.brands.wire import hmac_base64, md5_base64
 from shared.auth import ROLES, TENANT_ROLES
 from shared.keyring import Keyring
 from tests.ingest_support import Ingest, event, running
@@ -72,7 +72,8 @@ async def test_a_feed_is_made_shown_listed_rotated_and_switched(ingest: Ingest) 
     body = {"feed": "zto-yuanqu", "format": "zto", "brands": ["zto"], "site_namespace": None, "mode": "sandbox", "silence_after_s": 7200}
     made = await ingest.client.post("/v1/feeds", json=body, headers=admin)
     assert (made.status_code, made.headers["location"]) == (201, "/v1/feeds/zto-yuanqu")
-    example = body | {"push_url": "/v1/push/zto-yuanqu", "secret": made.json()["secret"], "secret_id": made.json()["secret_id"]}
+    settings = {"signature": None, "allow_from": None}
+    example = body | settings | {"push_url": "/v1/push/zto-yuanqu", "secret": made.json()["secret"], "secret_id": made.json()["secret_id"]}
     assert made.json() == example
     assert len(made.json()["secret"]) >= 32
     again = await ingest.client.post("/v1/feeds", json=body, headers=admin)
@@ -307,7 +308,7 @@ async def test_a_token_must_name_a_canonical_feed_that_takes_pushes(ingest: Inge
     ("content", "word"),
     [
         (b"", "body.empty"),
-        (b"\x00\xff\xfe", "form.invalid"),
+        (b"\x00\xff\xfe", "form.no_data"),
         (b"data=%00", "form.no_data_digest"),
         (b"x" * ((1 << 20) + 1), "body.too_large"),
         (b"x" * (5 << 20), "body.too_large"),
@@ -433,3 +434,64 @@ async def test_bodies_are_encrypted_and_persons_stay_inside(ingest: Ingest) -> N
     for stored in (row["body"], row["flaws"], *await ingest.log()):
         assert b"13812345678" not in stored
         assert "张三丰".encode() not in stored
+
+
+async def test_a_feeds_settings_change_one_by_one(ingest: Ingest) -> None:
+    secret = await ingest.feed("settings", "yunda", ["yunda"])
+    for wish in ({"signature": "token"}, {"silence_after_s": 60}, {"allow_from": ["203.0.113.0/24", "2001:db8::/32"]}, {"mode": "paused"}):
+        changed = await ingest.client.patch("/v1/feeds/settings", json=wish, headers=ingest.bearer("admin"))
+        assert changed.status_code == 200, changed.text
+        assert changed.json().items() >= wish.items()
+    refusals: list[tuple[dict[str, Any], str]] = [
+        ({}, "patch.empty"),
+        ({"mode": None}, "field.null"),
+        ({"signature": "hmac"}, "signature.unknown"),
+        ({"allow_from": ["203.0.113.1/24"]}, "network.invalid"),
+        ({"allow_from": []}, "too_short"),
+    ]
+    for wish, code in refusals:
+        refused = await ingest.client.patch("/v1/feeds/settings", json=wish, headers=ingest.bearer("admin"))
+        assert refused.status_code == 422
+        assert code in refused.text
+    nothing_else = await ingest.client.patch(
+        "/v1/feeds/settings", json={"mode": "live", "allow_from": None}, headers=ingest.bearer("admin")
+    )
+    assert (nothing_else.json()["silence_after_s"], nothing_else.json()["signature"]) == (60, "token")
+    refused = await ingest.push("settings", "yunda", yunda.SAMPLE, secret)
+    assert refused.json()["result"] == "false", "signed, but the feed takes the secret address alone"
+    taken = await ingest.client.post(f"/v1/push/settings/{secret}", json=yunda.SAMPLE)
+    assert taken.json()["result"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("wish", "pointer"),
+    [
+        ({"format": "zto", "brands": ["sf"]}, "/brands"),
+        ({"format": "ems", "brands": ["ems", "chinapost"]}, "/brands"),
+        ({"format": "zto", "signature": "token"}, "/signature"),
+        ({"format": "canonical", "signature": "digest"}, "/signature"),
+        ({"format": "ems", "brands": ["ems"], "secret": "no SM4 key"}, "/secret"),
+    ],
+)
+async def test_a_feed_that_could_not_be_is_not_made(ingest: Ingest, wish: dict[str, Any], pointer: str) -> None:
+    body = {"feed": "impossible", "brands": ["zto"], "mode": "sandbox"} | wish
+    if body.get("secret"):
+        body["secret"] = "no-SM4-key"
+    refused = await ingest.client.post("/v1/feeds", json=body, headers=ingest.bearer("admin"))
+    assert (refused.status_code, [e["pointer"] for e in refused.json()["errors"]]) == (422, [pointer])
+    assert (await ingest.client.get("/v1/feeds/impossible", headers=ingest.bearer("admin"))).status_code == 404
+
+
+async def test_a_feed_takes_pushes_from_its_networks_alone(ingest: Ingest) -> None:
+    """The test's client is 127.0.0.1."""
+    secret = await ingest.feed("fenced", "zto", ["zto"])
+    await ingest.feed("fenced-canonical", "canonical", ["zto"])
+    for networks, taken in ((["203.0.113.0/24"], False), (["203.0.113.0/24", "127.0.0.0/8"], True), (None, True)):
+        for feed in ("fenced", "fenced-canonical"):
+            await ingest.client.patch(f"/v1/feeds/{feed}", json={"allow_from": networks}, headers=ingest.bearer("admin"))
+        answer = await ingest.push("fenced", "zto", zto.SAMPLE, secret)
+        assert answer.json()["status"] is taken
+        canonical = await ingest.scans("fenced-canonical", event())
+        assert (canonical.status_code, canonical.json().get("code")) == ((200, None) if taken else (403, "feed.address"))
+    days = (await ingest.client.get("/v1/completeness?feed=fenced", headers=ingest.bearer("auditor"))).json()["items"]
+    assert [(d["pushes"]["received"], d["pushes"]["unauthenticated"]) for d in days] == [(3, 1)]

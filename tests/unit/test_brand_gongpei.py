@@ -7,10 +7,8 @@ from urllib.parse import urlencode
 import pytest
 
 from services.ingest.brands import gongpei
-from services.ingest.brands.base import (
-    Unparseable,
-    hmac_base64,
-)
+from services.ingest.brands.base import Unparseable
+from services.ingest.brands.wire import hmac_base64
 from services.ingest.domain.items import Item, Unreadable
 from tests.unit.brand_pushes import SECRET, parsed, pushed, the_flaw, the_item
 

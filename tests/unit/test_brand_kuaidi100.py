@@ -7,12 +7,11 @@ from urllib.parse import urlencode
 import pytest
 
 from services.ingest.brands import kuaidi100
-from services.ingest.brands.base import (
-    BadSignature,
-    Unparseable,
-    md5_hex_upper,
-)
+from services.ingest.brands.base import BadSignature, Unparseable
+from services.ingest.brands.brackets import site_in
+from services.ingest.brands.wire import md5_hex_upper
 from services.ingest.domain.items import Item
+from services.ingest.service import authenticate
 from shared.contracts.scan import Action
 from tests.unit.brand_pushes import SECRET, parsed, pushed, the_flaw, the_item
 
@@ -23,10 +22,11 @@ def test_kuaidi100_sign_is_compared_in_any_case_and_a_token_stands_in_for_it() -
     for given in (sign, sign.lower()):
         assert kuaidi100.verify(pushed("kuaidi100", urlencode({"param": param, "sign": given}).encode()), [SECRET]) == "digest"
     unsigned = urlencode({"param": param}).encode()
-    assert kuaidi100.verify(pushed("kuaidi100", unsigned, token=SECRET.decode()), [b"x", SECRET]) == "token"
-    for wrong in (pushed("kuaidi100", unsigned), pushed("kuaidi100", unsigned, token="guess")):
+    secrets = [b"x", SECRET]
+    assert authenticate(kuaidi100, pushed("kuaidi100", unsigned, token=SECRET.decode(), secrets=secrets)) == "token"
+    for wrong in (pushed("kuaidi100", unsigned, secrets=secrets), pushed("kuaidi100", unsigned, token="guess", secrets=secrets)):
         with pytest.raises(BadSignature):
-            kuaidi100.verify(wrong, [SECRET])
+            authenticate(kuaidi100, wrong)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_kuaidi100_codes(code: str, action: str) -> None:
     ],
 )  # fmt: skip
 def test_the_site_of_a_kuaidi100_line(code: str, context: str, site: str | None) -> None:
-    assert kuaidi100.site_in(context, code) == site
+    assert site_in(context, last=code in kuaidi100.SITE_IS_LAST, by_station=code in kuaidi100.BY_STATION) == site
 
 
 def test_a_kuaidi100_snapshot_gives_each_moment_and_no_text_of_it() -> None:

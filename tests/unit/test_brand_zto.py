@@ -7,10 +7,8 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from services.ingest.brands import zto
-from services.ingest.brands.base import (
-    BadSignature,
-    md5_base64,
-)
+from services.ingest.brands.base import BadSignature
+from services.ingest.brands.wire import md5_base64
 from services.ingest.domain.items import Unreadable
 from shared.calendar import SHANGHAI
 from tests.unit.brand_pushes import SECRET, pushed, the_flaw, the_item

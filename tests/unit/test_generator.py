@@ -11,6 +11,7 @@ from deploy.demo import county, lade, wire
 from deploy.demo.generator import BRANDS_OF, KUAIDI100, Month, Push, month
 from services.ingest.brands import NATIVE, kuaidi100
 from services.ingest.brands.base import BadSignature, Feed, RawPush, Unparseable
+from services.ingest.brands.brackets import site_in
 from services.ingest.domain.items import Item, Unreadable
 
 DIVISIONS = Path(county.__file__).parents[2] / "services" / "registry" / "data" / "yuanqu_divisions.csv"
@@ -59,7 +60,10 @@ def test_every_place_of_a_kuaidi100_line_is_read_back(july: Month) -> None:
             told = [s.station.name_for(push.brand) if s.station else s.place for s in reversed(push.scans)]
             (letter,) = wire.letters([push])
             moments = letter.payload["lastResult"]["data"]
-            assert [kuaidi100.site_in(m["context"], m["statusCode"]) for m in moments] == told
+            at_station = [
+                (m["context"], m["statusCode"] in kuaidi100.SITE_IS_LAST, m["statusCode"] in kuaidi100.BY_STATION) for m in moments
+            ]
+            assert [site_in(context, last=last, by_station=by) for context, last, by in at_station] == told
 
 
 def test_proportions(july: Month) -> None:

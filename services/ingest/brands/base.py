@@ -1,23 +1,20 @@
-"""What the modules of the senders' formats have in common: a push, how it was authenticated, its answer."""
+"""What a sender's format is: a push, how it is authenticated and read, and its answer. The helpers that they share: wire.py."""
 
-import hashlib
-import hmac
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
-import msgspec
-
-from services.ingest.domain.items import MAX_DEPTH, MAX_ITEMS, Item, Unreadable, latest
+from services.ingest.domain.items import Item, Unreadable, latest
 from shared.contracts.scan import Action
 
 MAX_FORM_FIELDS = 32
-MAX_FIELD_NAME = 64
+GBK = frozenset({"gbk", "gb2312", "gb18030"})
+CHARSETS = frozenset({"utf-8", "utf8"}) | GBK
+TOKEN = "token"  # noqa: S105 - the scheme's name: the secret is the last part of the address
 
 
 class Mode(StrEnum):
@@ -28,7 +25,11 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True)
 class Feed:
-    """Who pushes, and for which brands it may speak. `site_namespace`: whose site codes it uses; None: each item's brand's."""
+    """Who pushes, and for which brands it may speak. `site_namespace`: whose site codes it uses; None: each item's brand's.
+
+    `signature`: the one scheme by which it authenticates; None: any that its format knows. `allow_from`: the networks that its pushes may
+    come from; None: any.
+    """
 
     feed: str
     format: str
@@ -36,6 +37,8 @@ class Feed:
     site_namespace: str | None
     mode: str
     silence_after_s: int
+    signature: str | None = None
+    allow_from: tuple[str, ...] | None = None
 
     def namespace(self, brand: str) -> str:
         return self.site_namespace or brand
@@ -55,13 +58,19 @@ class Unparseable(Exception):
 
 @dataclass(frozen=True)
 class RawPush:
-    """The exact bytes of a push. `token`: the last part of a secret address, for senders that cannot sign."""
+    """The exact bytes of a push. `token`: the last part of a secret address, for senders that cannot sign.
+
+    `headers` (names in lower case) and `query` hold what some senders sign with; `secrets`: what an enciphered body is opened with.
+    """
 
     feed: Feed
     body: bytes
     content_type: str
     received_at: datetime
     token: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    secrets: Sequence[bytes] = ()
 
     @cached_property
     def latest(self) -> str:
@@ -69,25 +78,57 @@ class RawPush:
         return latest(self.received_at)
 
     @cached_property
-    def form(self) -> Mapping[str, str]:
-        """Fields of an `application/x-www-form-urlencoded` body, decoded once. Raises Unparseable."""
+    def form(self) -> Mapping[str, bytes]:
+        """Fields of an `application/x-www-form-urlencoded` body, the bytes that each stands for. Raises Unparseable."""
         if not self.body:
             raise Unparseable("body.empty")
         try:
-            # not strict: some clients end a form with `&`; a field without `=` is an empty one, which `field` refuses
-            pairs = parse_qsl(self.body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FORM_FIELDS)
-        except ValueError:  # also UnicodeDecodeError
+            # By Latin-1 every byte survives as it was sent. Not strict: some clients end a form with `&`; a field without `=` is an
+            # empty one, which `field` refuses.
+            pairs = parse_qsl(self.body.decode("latin-1"), keep_blank_values=True, encoding="latin-1", max_num_fields=MAX_FORM_FIELDS)
+        except ValueError:
             raise Unparseable("form.invalid") from None
-        fields = dict(pairs)
+        fields = {name: value.encode("latin-1") for name, value in pairs}
         if len(fields) != len(pairs):
             raise Unparseable("form.repeated_field")  # two readers might each believe another one
         return fields
 
-    def field(self, name: str) -> str:
+    def field_bytes(self, name: str) -> bytes:
         value = self.form.get(name)
         if not value:
             raise Unparseable(f"form.no_{name}")
         return value
+
+    def field(self, name: str, gbk: bool = False) -> str:
+        return self.text(self.field_bytes(name), gbk)
+
+    def text(self, data: bytes, gbk: bool = False) -> str:
+        """In the charset that the content type names, else UTF-8; `gbk`: of a sender that also writes GBK without saying so."""
+        said = self.charset
+        if said in GBK:
+            return _decoded(data, "gb18030")
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            if not gbk or said:
+                raise Unparseable("text.charset") from None
+        return _decoded(data, "gb18030")
+
+    @cached_property
+    def charset(self) -> str:
+        """What the content type names; "": nothing. Raises Unparseable for one that no sender uses."""
+        _, named, charset = self.content_type.partition("charset=")
+        charset = charset.partition(";")[0].strip(" \"'")
+        if named and charset not in CHARSETS:
+            raise Unparseable("text.charset")
+        return charset
+
+
+def _decoded(data: bytes, charset: str) -> str:
+    try:
+        return data.decode(charset)
+    except UnicodeDecodeError:
+        raise Unparseable("text.charset") from None
 
 
 class Outcome(StrEnum):
@@ -105,103 +146,38 @@ class Ack:
     body: bytes
 
 
-class Signed(Protocol):
-    """What a sender puts on the wire."""
-
-    @property
-    def body(self) -> bytes: ...
-    @property
-    def content_type(self) -> str: ...
-
-
 @dataclass(frozen=True)
 class Wire:
-    """A signed push, ready to be sent."""
+    """A signed push, ready to be sent. `token`: what is appended to the address; `query`: behind a `?`."""
 
     body: bytes
     content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: str = ""
+    token: str | None = None
+
+    def path(self, feed: str) -> str:
+        return f"/v1/push/{feed}" + (f"/{self.token}" if self.token else "") + (f"?{self.query}" if self.query else "")
 
 
 class Format(Protocol):
-    """The verbs that each module of a sender's format exports. A new sender is one file with its table."""
+    """The verbs and tables that each module of a sender's format exports. A new sender is one file with its table."""
 
+    NAME: str  # Chinese and English
+    BRANDS: Sequence[str]  # that it can tell of
+    SCHEMES: Sequence[str]  # by which it authenticates: `digest`, `hmac`, `cipher`, `token`; the first is the usual one
     MAPPING_VERSION: int
     CODES: Mapping[str, Action]
     SAMPLE: Any
 
     def verify(self, push: RawPush, secrets: Sequence[bytes]) -> str:
-        """How the push was authenticated (`digest`, `hmac`, `token`). Raises BadSignature, Unparseable."""
+        """By which of its schemes the push is authenticated. Raises BadSignature, Unparseable. `token` is not asked here."""
 
     def parse(self, push: RawPush) -> list[Item | Unreadable]:
         """The items in order. Raises Unparseable."""
 
-    def acknowledge(self, outcome: Outcome, message: str) -> Ack: ...
+    def acknowledge(self, push: RawPush, outcome: Outcome, message: str, unread: Sequence[int] = ()) -> Ack:
+        """`unread`: the indexes of the items that could not be read, for a sender that wants to know."""
 
     def sign(self, payload: Any, secret: bytes) -> Wire:
         """A payload as the sender would send it."""
-
-
-# helpers of the formats
-def md5_base64(text: bytes, secret: bytes) -> str:
-    """B64(MD5raw(text + secret)): what several carriers call a digest. Weak, and theirs to choose."""
-    return b64encode(hashlib.md5(text + secret, usedforsecurity=False).digest()).decode()
-
-
-def md5_hex_upper(text: bytes, secret: bytes) -> str:
-    return hashlib.md5(text + secret, usedforsecurity=False).hexdigest().upper()
-
-
-def hmac_base64(text: bytes, secret: bytes) -> str:
-    return b64encode(hmac.digest(secret, text, "sha256")).decode()
-
-
-def matches_any(given: str, expected: Sequence[str]) -> bool:
-    """Constant time in what is compared; every secret is tried, so that timing does not tell which one is alive."""
-    found = [hmac.compare_digest(given.encode(), one.encode()) for one in expected]
-    return any(found)
-
-
-def decode_json(text: str | bytes) -> Any:
-    """Raises Unparseable for what is no JSON, or nests deeper than MAX_DEPTH."""
-    try:
-        document = msgspec.json.decode(text)
-    except RecursionError:
-        raise Unparseable("json.too_deep") from None
-    except (msgspec.DecodeError, UnicodeError):
-        raise Unparseable("json.invalid") from None
-    if _deeper_than(document, MAX_DEPTH):
-        raise Unparseable("json.too_deep")
-    return document
-
-
-def _deeper_than(document: Any, limit: int) -> bool:
-    level = [document]
-    for _ in range(limit):
-        level = [
-            child
-            for parent in level
-            if isinstance(parent, dict | list)
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return False
-    return True
-
-
-def bounded(items: list[Any]) -> list[Any]:
-    if len(items) > MAX_ITEMS:
-        raise Unparseable("items.too_many")
-    return items
-
-
-def dumps(document: Any) -> bytes:
-    return msgspec.json.encode(document)
-
-
-RETRY_STATUS = 503  # with the sender's failure body: whoever reads only one of the two tries again
-
-
-def status_of(outcome: Outcome) -> int:
-    """Senders read the body, and most treat any status but 200 as a failed delivery (domain facts §1.2, 6)."""
-    return RETRY_STATUS if outcome is Outcome.RETRY else 200

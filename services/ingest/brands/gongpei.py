@@ -9,20 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from services.ingest.brands.base import (
-    Ack,
-    BadSignature,
-    Outcome,
-    RawPush,
-    Unparseable,
-    Wire,
-    bounded,
-    decode_json,
-    dumps,
-    hmac_base64,
-    matches_any,
-    status_of,
-)
+from services.ingest.brands.base import Ack, BadSignature, Outcome, RawPush, Unparseable, Wire
+from services.ingest.brands.wire import FORM, bounded, decode_json, dumps, hmac_base64, json_ack, matches_any, put_right
 from services.ingest.domain.items import MAX_CODE, MAX_WEIGHT_G, Flaw, Item, Unreadable
 from services.ingest.domain.native import (
     Document,
@@ -39,6 +27,8 @@ from services.ingest.domain.native import (
 )
 from shared.contracts.scan import Action
 
+NAME = "统仓共配 joint distribution"
+SCHEMES: Sequence[str] = ("hmac",)
 MAPPING_VERSION = 1
 CODES: Mapping[str, Action] = {
     "DS": Action.ARRIVED,  # 到件
@@ -70,6 +60,9 @@ CARRIERS: Mapping[str, str] = {  # HTKY (百世) and TTKDEX (天天) have left t
     "JD": "jd",
     "POST": "chinapost",
 }
+BRANDS: Sequence[str] = tuple(sorted(set(CARRIERS.values())))
+
+ENVELOPE = ("data", "dataDigest", "appId")
 
 SAMPLE: list[dict[str, Any]] = [
     {
@@ -97,25 +90,25 @@ SAMPLE: list[dict[str, Any]] = [
 
 def verify(push: RawPush, secrets: Sequence[bytes]) -> str:
     envelope = _envelope(push)
-    given = envelope["dataDigest"].replace(" ", "+")
-    if not matches_any(given, [hmac_base64(envelope["data"].encode(), secret) for secret in secrets]):
+    if not matches_any(put_right(envelope["dataDigest"]), [hmac_base64(envelope["data"], secret) for secret in secrets]):
         raise BadSignature
     return "hmac"
 
 
-def _envelope(push: RawPush) -> Mapping[str, str]:
+def _envelope(push: RawPush) -> Mapping[str, bytes]:
     """`data`, `dataDigest`, `appId`: a form, or a JSON object of three strings."""
-    document: Any = push.form if "json" not in push.content_type else decode_json(push.body)
-    if not isinstance(document, Mapping):
+    if "json" not in push.content_type:
+        return {name: push.field_bytes(name) for name in ENVELOPE}
+    document = decode_json(push.body)
+    if not isinstance(document, dict):
         raise Unparseable("json.not_an_object")
-    for name in ("data", "dataDigest", "appId"):
+    for name in ENVELOPE:
         if not isinstance(document.get(name), str) or not document[name]:
             raise Unparseable(f"envelope.no_{name}")
-        try:
-            document[name].encode()
-        except UnicodeEncodeError:  # half of a surrogate pair
-            raise Unparseable("json.invalid") from None
-    return document
+    try:
+        return {name: document[name].encode() for name in ENVELOPE}
+    except UnicodeEncodeError:  # half of a surrogate pair
+        raise Unparseable("json.invalid") from None
 
 
 def parse(push: RawPush) -> list[Item | Unreadable]:
@@ -166,11 +159,10 @@ def _weight(scan: Document, at: str) -> int | None:
     return weight
 
 
-def acknowledge(outcome: Outcome, message: str) -> Ack:
-    return Ack(status_of(outcome), "application/json", dumps({"success": outcome is Outcome.STORED, "reason": message}))
+def acknowledge(push: RawPush, outcome: Outcome, message: str, unread: Sequence[int] = ()) -> Ack:
+    return json_ack(outcome, {"success": outcome is Outcome.STORED, "reason": message})
 
 
 def sign(payload: Any, secret: bytes) -> Wire:
     data = dumps(payload)
-    fields = {"data": data, "dataDigest": hmac_base64(data, secret), "appId": "tongcun"}
-    return Wire(urlencode(fields).encode(), "application/x-www-form-urlencoded")
+    return Wire(urlencode({"data": data, "dataDigest": hmac_base64(data, secret), "appId": "tongcun"}).encode(), FORM)

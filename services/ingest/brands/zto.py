@@ -9,12 +9,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from services.ingest.brands.base import Ack, BadSignature, Outcome, RawPush, Wire, decode_json, dumps, matches_any, md5_base64, status_of
+from services.ingest.brands.base import Ack, BadSignature, Outcome, RawPush, Wire
+from services.ingest.brands.wire import FORM, decode_json, dumps, json_ack, matches_any, md5_base64, put_right
 from services.ingest.domain.items import Item, Unreadable
 from services.ingest.domain.native import Document, action_of, code, permitted, place, read_each, required_code, shanghai_time, waybill
 from shared.contracts.scan import Action
 
+NAME = "中通 ZTO"
 BRAND = "zto"
+BRANDS: Sequence[str] = (BRAND,)
+SCHEMES: Sequence[str] = ("digest",)
 MAPPING_VERSION = 1
 CODES: Mapping[str, Action] = {
     "GOT": Action.PICKED_UP,
@@ -46,8 +50,7 @@ SAMPLE: dict[str, Any] = {
 
 
 def verify(push: RawPush, secrets: Sequence[bytes]) -> str:
-    data = push.field("data").encode()
-    given = push.field("data_digest").replace(" ", "+")  # a `+` that was not percent-encoded arrives as a space
+    data, given = push.field_bytes("data"), put_right(push.field_bytes("data_digest"))
     if not matches_any(given, [md5_base64(data, secret) for secret in secrets]):
         raise BadSignature
     return "digest"
@@ -86,14 +89,13 @@ def _item(push: RawPush, index: int, document: Document) -> Item:
     )
 
 
-def acknowledge(outcome: Outcome, message: str) -> Ack:
+def acknowledge(push: RawPush, outcome: Outcome, message: str, unread: Sequence[int] = ()) -> Ack:
     stored = outcome is Outcome.STORED
     code = {Outcome.STORED: "SYS000", Outcome.FAILED: "FAILED", Outcome.RETRY: "RETRY"}[outcome]
-    body = dumps({"status": stored, "statusCode": code, "message": message, "result": None})
-    return Ack(status_of(outcome), "application/json", body)
+    return json_ack(outcome, {"status": stored, "statusCode": code, "message": message, "result": None})
 
 
 def sign(payload: Any, secret: bytes) -> Wire:
     data = dumps(payload)
     fields = {"data": data, "data_digest": md5_base64(data, secret), "company_id": "tongcun", "msg_type": "Traces"}
-    return Wire(urlencode(fields).encode(), "application/x-www-form-urlencoded")
+    return Wire(urlencode(fields).encode(), FORM)

@@ -1,8 +1,8 @@
 """Reading the fields of a sender's own document: typed, bounded, and each refusal with its pointer."""
 
 import re
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, tzinfo
 from typing import Any
 
 from services.ingest.domain.items import MAX_CODE, MAX_TEXT, WAYBILL, Flaw, Item, Unreadable, implausible
@@ -63,6 +63,19 @@ def place(document: Document, field: str, at: str = "") -> str | None:
     return text
 
 
+def free_text(document: Document, field: str, at: str = "") -> str:
+    """A text that is looked into and never leaves the inbox: only its type is checked."""
+    value = document.get(field) or ""
+    if not isinstance(value, str):
+        raise Flaw("field.type", f"{at}/{field}")
+    return value
+
+
+def words_for_numbers(document: Document) -> Document:
+    """The same with every whole number as the text that it is written as: some senders have codes for numbers, and waybills for codes."""
+    return {name: str(value) if type(value) is int and abs(value) < 10**MAX_TEXT else value for name, value in document.items()}
+
+
 def code(document: Document, field: str, at: str = "") -> str | None:
     """A code or an order number, which is no telephone number."""
     text = optional(document, field, at, MAX_CODE)
@@ -85,20 +98,26 @@ def waybill(document: Document, field: str, at: str = "") -> str:
     return text.upper()
 
 
-def shanghai_time(document: Document, field: str, latest: str, at: str = "") -> tuple[str, str, datetime]:
-    """(as sent, as the log writes it, instant) of a `yyyy-MM-dd HH:mm:ss`: without a zone, +08:00 is meant (domain facts §1.3)."""
+def shanghai_time(
+    document: Document, field: str, latest: str, at: str = "", *, tidy: Callable[[str], str] | None = None, zone: tzinfo = SHANGHAI
+) -> tuple[str, str, datetime]:
+    """(as sent, as the log writes it, instant) of a `yyyy-MM-dd HH:mm:ss`: without a zone, +08:00 is meant (domain facts §1.3).
+
+    `tidy` makes that form of what a sender is known to write instead.
+    """
     text = required(document, field, at)
     pointer = f"{at}/{field}"
-    if not _TIME.match(text):
+    plain = tidy(text) if tidy else text
+    if not _TIME.match(plain):
         raise Flaw("time.unreadable", pointer)
     try:
-        instant = datetime.fromisoformat(text).replace(tzinfo=SHANGHAI)
-    except ValueError:  # 30 February, 25 o'clock
+        instant = datetime.fromisoformat(plain).replace(tzinfo=zone)
+        written = f"{plain[:10]}T{plain[11:]}+08:00" if zone is SHANGHAI else instant.astimezone(SHANGHAI).isoformat()
+    except (ValueError, OverflowError):  # 30 February, 25 o'clock
         raise Flaw("time.unreadable", pointer) from None
-    written = f"{text[:10]}T{text[11:]}+08:00"
     if implausible(written, latest):
         raise Flaw("time.implausible", pointer)
-    return text, written, instant
+    return text, written, instant if zone is SHANGHAI else instant.astimezone(SHANGHAI)
 
 
 def brand_of(code: str, table: Mapping[str, str], allowed: tuple[str, ...], pointer: str) -> str:
@@ -109,7 +128,7 @@ def brand_of(code: str, table: Mapping[str, str], allowed: tuple[str, ...], poin
     return permitted(brand, allowed, pointer)
 
 
-def permitted(brand: str, allowed: tuple[str, ...], pointer: str) -> str:
+def permitted(brand: str, allowed: Sequence[str], pointer: str) -> str:
     if brand not in allowed:
         raise Flaw("brand.not_in_feed", pointer)
     return brand

@@ -33,6 +33,10 @@ async def bounded_body(request: Request) -> bytes | None:
     return None
 
 
+def client_address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
 def tenant(principal: Principal) -> tuple[str | None, str | None]:
     """(feed, brand) that the caller's rows are limited to."""
     if principal.claim_kind in (None, "feed", "brand"):

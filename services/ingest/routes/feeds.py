@@ -25,7 +25,8 @@ NO_WISHES = schemas.FeedRotate()
 async def create(request: Request, body: schemas.FeedCreate) -> Response:
     """A new sender. `secret`, ours or the sender's own, is shown once."""
     service = ingest(request)
-    feed = Feed(body.feed, body.format, tuple(body.brands), body.site_namespace, body.mode, body.silence_after_s)
+    allowed = None if body.allow_from is None else tuple(body.allow_from)
+    feed = Feed(body.feed, body.format, tuple(body.brands), body.site_namespace, body.mode, body.silence_after_s, body.signature, allowed)
     async with service.database.write() as tx:
         made = await feeds.create(tx, service.keyring, feed, body.secret)
     created = schemas.FeedCreated.of(feed, secret=made and made.secret, secret_id=made and made.secret_id)
@@ -83,15 +84,18 @@ async def rotate(request: Request, feed: schemas.FeedName, body: schemas.FeedRot
 
 @router.patch(
     "/v1/feeds/{feed}",
-    summary="Mode of a feed 切换来源状态",
+    summary="Settings of a feed 修改来源设置",
     response_model=schemas.FeedView,
     responses=problems(404, body=True),
     dependencies=[requires("feeds:write")],
 )
 async def patch(request: Request, feed: schemas.FeedName, body: schemas.FeedPatch) -> Response:
-    """Sandbox, live or paused. A feed's sandbox events never meet its live ones: the mode is part of their identity."""
+    """Mode, silence alarm, signature scheme, networks: what is named changes.
+
+    Sandbox, live or paused: a feed's sandbox events never meet its live ones, the mode is part of their identity.
+    """
     service = ingest(request)
     async with service.database.write() as tx:
-        changed, now = await feeds.set_mode(tx, feed, body.mode), await as_of(tx)
+        changed, now = await feeds.change(tx, feed, body.wishes()), await as_of(tx)
     service.feeds.forget(feed)
     return reply(request, schemas.FeedView.of(changed, as_of=now))

@@ -6,8 +6,8 @@ import msgspec
 from fastapi import APIRouter, Path, Request, Response
 
 from services.ingest import schemas
-from services.ingest.routes import bounded_body, ingest
-from services.ingest.service import RETRY_AFTER_S, Answer
+from services.ingest.routes import bounded_body, client_address, ingest
+from services.ingest.service import RETRY_AFTER_S, Answer, Told
 from shared.auth import Principal, requires
 from shared.direct import Direct
 from shared.openapi import problems, unsecured
@@ -38,13 +38,13 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 @router.post("/v1/push/{feed}", summary="Signed push of a sender 来源签名推送", responses=ANSWERS, openapi_extra=NATIVE_BODY)
 async def push(request: Request, feed: Name) -> Response:
     """A sender's own body, signature and acknowledgement; the signature is the authentication. `Receipt-Id` names the receipt."""
-    return _answered(await ingest(request).push(feed, await bounded_body(request), _content_type(request), None))
+    return _answered(await ingest(request).push(feed, await _told(request, None)))
 
 
 @router.post("/v1/push/{feed}/{token}", summary="Push to a secret address 密址推送", responses=ANSWERS, openapi_extra=NATIVE_BODY)
 async def push_with_token(request: Request, feed: Name, token: Annotated[str, Path(max_length=128)]) -> Response:
     """The same for a sender that cannot sign: the last part of the address is the feed's secret."""
-    return _answered(await ingest(request).push(feed, await bounded_body(request), _content_type(request), token))
+    return _answered(await ingest(request).push(feed, await _told(request, token)))
 
 
 @router.post(
@@ -59,15 +59,17 @@ async def scans(request: Request, principal: Principal = requires(WRITES)) -> Re
     name = principal.tenant("feed")
     if name is None:
         raise Problem(403, "token.no_feed", "令牌没有 feed，请换领。", "The token names no feed: get one with the claim `feed`.")
-    receipt = await ingest(request).scans(name, await bounded_body(request), request.headers.get("content-encoding", "").lower())
+    encoding = request.headers.get("content-encoding", "").lower()
+    receipt = await ingest(request).scans(name, await bounded_body(request), encoding, client_address(request))
     return Response(msgspec.json.encode(receipt), headers={"Receipt-Id": receipt.receipt_id}, media_type="application/json")
 
 
 direct = Direct(router, "/v1/scans", scans, WRITES)
 
 
-def _content_type(request: Request) -> str:
-    return request.headers.get("content-type", "").lower()
+async def _told(request: Request, token: str | None) -> Told:
+    content_type = request.headers.get("content-type", "").lower()
+    return Told(await bounded_body(request), content_type, request.headers, request.query_params, token, client_address(request))
 
 
 def _answered(answer: Answer) -> Response:

@@ -12,8 +12,8 @@ from datetime import date, datetime
 from typing import Any, NoReturn
 from xml.etree.ElementTree import ParseError
 
-import openpyxl  # type: ignore[import-untyped]
-from defusedxml import DefusedXmlException  # type: ignore[import-untyped]
+import openpyxl
+from defusedxml import DefusedXmlException
 
 from .declaration import FIELDS, HEADINGS
 from .uplink import plain
