@@ -83,10 +83,10 @@ REPORT_BODY = {
 
 @dataclass(frozen=True)
 class Rule:
-    """What an operation takes. `query`: the keys; None: any."""
+    """What an operation takes. `query`: the keys; None: any. `json`: the content types of a JSON body; empty: it takes others, too."""
 
     query: frozenset[str] | None
-    json_only: bool
+    json: frozenset[str]
 
 
 class Api(FastAPI):
@@ -100,7 +100,7 @@ class Api(FastAPI):
                 None
                 if operation.get("x-any-query")
                 else frozenset(p["name"] for p in operation.get("parameters", ()) if p["in"] == "query"),
-                list(operation.get("requestBody", {}).get("content", ())) == ["application/json"],
+                _json_types(operation.get("requestBody", {}).get("content", ())),
             )
             for path, methods in self.openapi()["paths"].items()
             for method, operation in methods.items()
@@ -126,8 +126,8 @@ async def documented(request: Request) -> None:
     rule: Rule = request.app.rules[request.scope["route"].path, request.method.lower()]
     if rule.query is not None and request.query_params:
         _check_query(request, rule.query)
-    if rule.json_only:
-        _check_json(request.headers.get("content-type", ""))
+    if rule.json:
+        _check_json(request.headers.get("content-type", ""), rule.json)
 
 
 def _check_query(request: Request, known: Collection[str]) -> None:
@@ -149,10 +149,14 @@ def _check_query(request: Request, known: Collection[str]) -> None:
     )
 
 
-def _check_json(content_type: str) -> None:
+def _json_types(content: Collection[str]) -> frozenset[str]:
+    return frozenset(content if set(content) <= {"application/json", "application/x-ndjson"} else ())
+
+
+def _check_json(content_type: str, known: Collection[str]) -> None:
     """Without a Content-Type a body is taken as JSON."""
     kind = content_type.split(";")[0].strip().lower()
-    if kind and kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+    if kind and kind not in known and not (kind.startswith("application/") and kind.endswith("+json")):
         raise Problem(
             415,
             "body.not_json",

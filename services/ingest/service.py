@@ -149,10 +149,10 @@ class Ingest:
         unread = [item.index for item in receipt.items if item.verdict == "quarantined"] if receipt.counts.quarantined else []
         return answer.told(Outcome.STORED, "stored", unread=unread)
 
-    async def scans(self, name: str, body: bytes | None, encoding: str, client: str) -> Receipt:
+    async def scans(self, name: str, body: bytes | None, content_type: str, encoding: str, client: str) -> Receipt:
         """A push of the canonical API. Raises Problem: 4xx when nothing was read, 503 when nothing was stored."""
         feed = await self._canonical_feed(name)
-        push = RawPush(feed, body or b"", "application/json", _now())
+        push = RawPush(feed, body or b"", content_type, _now())
         try:
             if not may_come_from(feed, client):
                 await self._refuse(push, "unauthenticated", "address")
@@ -321,6 +321,7 @@ _UNPARSEABLE = {
     "body.encoding_unknown": (415, "请求体只接受 gzip 压缩或不压缩。", "A body comes plain or gzipped."),
     "json.invalid": (400, "请求体不是有效的 JSON。", "The body is not valid JSON."),
     "json.too_deep": (400, "JSON 嵌套过深，最多 32 层。", "The JSON nests too deep: at most 32 levels."),
+    "json.repeated_key": (400, "请求体中同一个键出现两次。", "A key of the body is there twice."),
     "body.shape": (422, '请求体应为 {"events": […]}，不含其他字段。', 'The body is {"events": […]} and has no other field.'),
     "items.too_many": (422, "一批最多 500 条，请分批发送。", "A batch holds at most 500 events: send it in parts."),
 }

@@ -417,6 +417,17 @@ async def test_a_push_that_is_too_large_is_told_the_limit(ingest: Ingest) -> Non
     assert "1048576 bytes" in answer.json()["message"]
 
 
+async def test_scans_come_as_lines_too(ingest: Ingest) -> None:
+    await ingest.feed("lines", "canonical", ["zto"])
+    lines = "\n".join([json.dumps(event(event_ref="l1")), json.dumps(event(event_ref="l2", scanned_at="never")), ""]).encode()
+    headers = ingest.bearer("brand", ("feed", "lines")) | {"content-type": "application/x-ndjson"}
+    for encoding, body in (("identity", lines), ("gzip", gzip.compress(lines))):
+        answer = await ingest.client.post("/v1/scans", content=body, headers=headers | {"content-encoding": encoding})
+        told = [(i["verdict"], i["code"], i["pointer"]) for i in answer.json()["items"]]
+        first = "accepted" if encoding == "identity" else "duplicate"
+        assert told == [(first, None, None), ("rejected", "time.unreadable", "/events/1/scanned_at")]
+
+
 async def test_scans_of_another_content_type_are_415(ingest: Ingest) -> None:
     answer = await post(ingest, GOOD, **{"content-type": "text/csv"})
     assert (answer.status_code, answer.json()["code"]) == (415, "body.not_json")

@@ -1,6 +1,7 @@
 """Items of the canonical API: what is taken, what is rejected and where, and that a bad item stands alone."""
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -148,11 +149,7 @@ def test_a_body_that_cannot_be_read_is_refused_as_a_whole(body: bytes, code: str
     assert refused.value.code == code
 
 
-def test_of_a_repeated_key_the_last_counts_and_an_empty_batch_is_one() -> None:
-    text = json.dumps(event())[:-1] + ', "weight_g": 1, "weight_g": 2}'
-    (item,) = canonical.parse(PUSH, f'{{"events":[{text}]}}'.encode())
-    assert isinstance(item, Item)
-    assert item.weight_g == 2
+def test_an_empty_batch_is_one() -> None:
     assert parse() == []
 
 
@@ -160,3 +157,48 @@ def test_a_bracket_inside_a_string_is_no_depth() -> None:
     bad, good = parse({"x": "[" * 100}, event(site_name="[[[[" * 9))
     assert isinstance(bad, Unreadable)
     assert isinstance(good, Item)
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        '"goods":null,"goods":"x"', '"goods":"x","goods":null', '"goods":"x","goods":"x"', '"goods" :"y","goods":"x"',
+        '"goods"\n:"y","goods":"x"', '"retracts":{"previous_action":"signed","previous_action":"signed"}',
+        '"retracts":{"event_id":null,"event_id":"6f0c1d2e-7a41-8b0e-9c55-1f2a3b4c5d6e"}',
+    ],
+)  # fmt: skip
+def test_a_key_that_is_there_twice_rejects_its_item_alone(twice: str) -> None:
+    """Two readers might each believe another value."""
+    plain = json.dumps(event(), ensure_ascii=False)
+    body = f'{{"events":[{plain},{plain[:-1]},{twice}}},{plain}]}}'.encode()
+    first, flawed, last = read(body)
+    assert isinstance(first, Item)
+    assert isinstance(last, Item)
+    assert flawed == Unreadable(1, "json.repeated_key", "/events/1")
+
+
+def test_events_twice_is_no_batch() -> None:
+    with pytest.raises(Unparseable) as refused:
+        read(b'{"events":[],"events":[]}')
+    assert refused.value.code == "json.repeated_key"
+
+
+def test_a_text_that_looks_like_keys_is_a_text() -> None:
+    (item,) = read(json.dumps({"events": [event(goods='a":null,"b": "goods" :"x"')]}).encode())
+    assert isinstance(item, Item)
+
+
+def test_lines_are_events_one_by_one() -> None:
+    good = json.dumps(event(), ensure_ascii=False)
+    lines = "\n".join([good, "", '{"brand":', good[:-1] + ',"brand":"zto"}', "[1]", good, ""]).encode()
+    told = read(lines, "application/x-ndjson")
+    assert [i.code if isinstance(i, Unreadable) else i.action for i in told] == [
+        "station_inbound", "json.invalid", "json.repeated_key", "item.type", "station_inbound",
+    ]  # fmt: skip
+    with pytest.raises(Unparseable) as refused:
+        read("\n".join([good] * 501).encode(), "application/x-ndjson")
+    assert refused.value.code == "items.too_many"
+
+
+def read(body: bytes, content_type: str = "application/json") -> list[Item | Unreadable]:
+    return canonical.parse(replace(PUSH, content_type=content_type), body)

@@ -60,7 +60,7 @@ def decode_json(text: str | bytes) -> Any:
     if keys is None:
         raise Unparseable("json.too_deep")
     plain = text if isinstance(text, str) else text.decode()
-    if (keys != plain.count('":') or _SPACED.search(plain)) and _repeats_a_key(plain):  # the first two are quick, the third exact
+    if (keys != plain.count('":') or _SPACED.search(plain)) and repeats_a_key(plain):  # the first two are quick, the third exact
         raise Unparseable("json.repeated_key")  # two readers might each believe another value
     return document
 
@@ -102,7 +102,8 @@ def _unrepeated(pairs: list[tuple[str, Any]]) -> None:
         raise _Repeated
 
 
-def _repeats_a_key(text: str) -> bool:
+def repeats_a_key(text: str | bytes) -> bool:
+    """Exactly, and slowly."""
     try:
         json.loads(text, object_pairs_hook=_unrepeated)
     except _Repeated:

@@ -25,7 +25,10 @@ _SCANS_SCHEMA = "#/paths/~1v1~1scans/post/requestBody/content/application~1json/
 SCANS_BODY = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": schemas.Scans.model_json_schema(ref_template=_SCANS_SCHEMA + "/$defs/{model}")}},
+        "content": {
+            "application/json": {"schema": schemas.Scans.model_json_schema(ref_template=_SCANS_SCHEMA + "/$defs/{model}")},
+            "application/x-ndjson": {"schema": {"type": "string", "description": "one event a line"}},
+        },
     }
 }
 ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -60,16 +63,19 @@ async def scans(request: Request, principal: Principal = requires(WRITES)) -> Re
     if name is None:
         raise Problem(403, "token.no_feed", "令牌没有 feed，请换领。", "The token names no feed: get one with the claim `feed`.")
     encoding = request.headers.get("content-encoding", "").lower()
-    receipt = await ingest(request).scans(name, await bounded_body(request), encoding, client_address(request))
+    receipt = await ingest(request).scans(name, await bounded_body(request), _content_type(request), encoding, client_address(request))
     return Response(msgspec.json.encode(receipt), headers={"Receipt-Id": receipt.receipt_id}, media_type="application/json")
 
 
 direct = Direct(router, "/v1/scans", scans, WRITES)
 
 
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").lower()
+
+
 async def _told(request: Request, token: str | None) -> Told:
-    content_type = request.headers.get("content-type", "").lower()
-    return Told(await bounded_body(request), content_type, request.headers, request.query_params, token, client_address(request))
+    return Told(await bounded_body(request), _content_type(request), request.headers, request.query_params, token, client_address(request))
 
 
 def _answered(answer: Answer) -> Response:
