@@ -51,6 +51,8 @@ class Draft:
     body: bytes
     items: Sequence[Identified | Unreadable]
     unreadable: Literal["quarantined", "rejected"]
+    content_type: str
+    signed: str | None = None
 
     @cached_property
     def readable(self) -> list[Identified]:
@@ -112,6 +114,8 @@ def _push_row(draft: Draft, receipt: Receipt) -> tuple[object, ...]:
         draft.body,
         *msgspec.structs.astuple(receipt.counts),
         *keep(draft.items, receipt.items),
+        draft.content_type,
+        draft.signed,
     )
 
 

@@ -4,6 +4,7 @@ import asyncio
 import re
 import secrets
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import structlog
 
 from services.ingest import repository
 from services.ingest.accept import body_aad
-from services.ingest.brands import CANONICAL_FORMAT, NATIVE, ONE_BRAND, SECRET_BYTES_OF, can_sign
+from services.ingest.brands import CANONICAL_FORMAT, NATIVE, ONE_BRAND, SECRET_BYTES_OF, can_sign, webhook
 from services.ingest.brands.base import Feed
 from shared.db import LOST, Database, Read, Write
 from shared.keyring import Keyring, KeyringError
@@ -55,21 +56,21 @@ def _aad(feed: str) -> bytes:
 
 async def create(tx: Write, keyring: Keyring, feed: Feed, own: str | None) -> Secret | None:
     """The feed's first secret, the sender's `own` or a new one; None for a canonical feed, whose secret is its token. 409: name taken."""
-    if own and feed.format == CANONICAL_FORMAT:
-        raise invalid("/secret", "feed.no_secret", "canonical 来源用令牌认证，没有密钥。", "A canonical feed has a token, no secret.")
+    if own and not feed.has_secret:
+        raise invalid("/secret", "feed.no_secret", "此 canonical 来源用令牌认证，没有密钥。", "This canonical feed has a token, no secret.")
     _refuse_impossible(feed)
     row = (feed.feed, feed.format, list(feed.brands), feed.site_namespace, feed.mode, feed.silence_after_s, feed.signature)
     if not await repository.insert_feed(tx, (*row, feed.allow_from and list(feed.allow_from))):
         raise Problem(409, "feed.exists", f"来源 {feed.feed} 已存在，请换一个名称。", f"There is a feed {feed.feed}: choose another name.")
-    return None if feed.format == CANONICAL_FORMAT else await _new_secret(tx, keyring, feed, own)
+    return await _new_secret(tx, keyring, feed, own) if feed.has_secret else None
 
 
 def _refuse_impossible(feed: Feed) -> None:
     """422 for what no push of this format could be."""
     format_ = NATIVE.get(feed.format)
-    schemes = format_.SCHEMES if format_ else ()
+    schemes = format_.SCHEMES if format_ else (webhook.SCHEME,)
     if feed.signature is not None and feed.signature not in schemes:
-        known = ", ".join(schemes) or "—"
+        known = ", ".join(schemes)
         raise invalid(
             "/signature",
             "signature.unknown",
@@ -98,7 +99,7 @@ def _refuse_impossible(feed: Feed) -> None:
 async def rotate(tx: Write, keyring: Keyring, name: str, overlap_s: int, own: str | None) -> Secret:
     """A new secret, the sender's `own` or one of ours; those before it stay good for `overlap_s` at most."""
     feed = await _locked(tx, name)
-    if feed.format == CANONICAL_FORMAT:
+    if not feed.has_secret:
         raise Problem(
             409,
             "feed.no_secret",
@@ -117,16 +118,26 @@ async def _locked(tx: Write, name: str) -> Feed:
 
 
 async def _new_secret(tx: Write, keyring: Keyring, feed: Feed, own: str | None) -> Secret:
-    if own and not can_sign(NATIVE[feed.format], own):
+    if own and not _usable(feed, own):
         raise invalid(
             "/secret",
             "secret.unusable",
             f"格式 {feed.format} 不能用这个密钥签名（长度或字符不符）。",
             f"The format {feed.format} cannot sign with this secret: its length or its characters are not what it takes.",
         )
-    plain = own or secrets.token_urlsafe(SECRET_BYTES_OF.get(feed.format, SECRET_BYTES))
+    plain = own or _made_up(feed)
     key_id, ciphertext = keyring.encrypt(plain.encode(), _aad(feed.feed))
     return Secret(f"sec_{await repository.insert_secret(tx, feed.feed, key_id, ciphertext)}", plain)
+
+
+def _usable(feed: Feed, secret: str) -> bool:
+    return can_sign(NATIVE[feed.format], secret) if feed.format in NATIVE else webhook.usable(secret)
+
+
+def _made_up(feed: Feed) -> str:
+    if feed.format == CANONICAL_FORMAT:
+        return webhook.HMAC_PREFIX + b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+    return secrets.token_urlsafe(SECRET_BYTES_OF.get(feed.format, SECRET_BYTES))
 
 
 async def get(read: Read, name: str) -> Feed:

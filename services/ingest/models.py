@@ -88,6 +88,8 @@ push = Table(
     Column("verdicts", Text, nullable=False),
     Column("event_ids", LargeBinary, nullable=False),
     Column("flaws", LargeBinary, nullable=False),
+    Column("content_type", Text),  # as sent; null: of before it was kept
+    Column("signed", Text),  # the signature of a push that came with one
     CheckConstraint("received = accepted + duplicate + conflict + quarantined + rejected", name="balanced"),
 )
 Index(None, push.c.received_date, push.c.feed)

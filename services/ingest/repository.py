@@ -24,6 +24,7 @@ on conflict do nothing returning event_id, content
 PUSH_COLUMNS = (
     "receipt_id", "feed", "mode", "format", "received_at", "received_date", "verified", "payload_sha256", "key_id", "body",
     "received", "accepted", "duplicate", "conflict", "quarantined", "rejected", "verdicts", "event_ids", "flaws",
+    "content_type", "signed",
 )  # fmt: skip
 QUARANTINE_COLUMNS = ("receipt_id", "feed", "index", "code", "pointer", "received_at")
 INSERT_REFUSED = """

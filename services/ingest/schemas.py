@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from services.ingest.brands import FORMATS, NATIVE
+from services.ingest.brands import FORMATS
 from services.ingest.domain.verdicts import VERDICTS
 from services.ingest.feeds import NAME, OVERLAP_S
 from shared.contracts.scan import BRANDS
@@ -109,7 +109,7 @@ class Feed(BaseModel):
 
     @classmethod
     def of(cls, feed: Any, **more: Any) -> "Feed":
-        url = f"/v1/push/{feed.feed}" if feed.format in NATIVE else "/v1/scans"
+        url = f"/v1/push/{feed.feed}" if feed.has_secret else "/v1/scans"
         return cls(
             feed=feed.feed,
             format=feed.format,

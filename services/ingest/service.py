@@ -10,11 +10,12 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
+import msgspec
 import structlog
 
 from services.ingest import repository
 from services.ingest.accept import Draft, Receipt, body_aad, new_receipt_id
-from services.ingest.brands import CANONICAL_FORMAT, NATIVE, canonical
+from services.ingest.brands import CANONICAL_FORMAT, NATIVE, canonical, webhook
 from services.ingest.brands.base import TOKEN, Ack, BadSignature, Feed, Format, Mode, Outcome, RawPush, Unparseable
 from services.ingest.brands.wire import matches_any
 from services.ingest.committer import NOT_FOUND_OUT, Committer, Later
@@ -32,6 +33,7 @@ from shared.problems import Problem, not_found, unavailable
 logger = structlog.get_logger(__name__)
 
 MAX_BODY_BYTES = 1 << 20
+MAX_CONTENT_TYPE = 256  # characters of it that are kept
 BACKLOG_EVERY_S = 1.0
 HANGS_S = 2.0  # PostgreSQL that has not answered the simplest question for so long hangs
 REFUSE_S = 2.0  # to count a push that was refused
@@ -113,6 +115,8 @@ class Ingest:
         if found is None or not _takes(found.feed, told.token):
             raise not_found("该推送地址", "push address", "feed.unknown")
         feed, secrets = found
+        if feed.format == CANONICAL_FORMAT:
+            return await self._signed_scans(feed, secrets, told)
         push = RawPush(
             feed, told.body or b"", told.content_type, _now(), told.token, headers=told.headers, query=told.query, secrets=secrets or ()
         )
@@ -149,21 +153,47 @@ class Ingest:
         unread = [item.index for item in receipt.items if item.verdict == "quarantined"] if receipt.counts.quarantined else []
         return answer.told(Outcome.STORED, "stored", unread=unread)
 
+    async def _signed_scans(self, feed: Feed, secrets: Sequence[bytes] | None, told: Told) -> Answer:
+        push = RawPush(feed, told.body or b"", told.content_type, _now())
+        if secrets is None:
+            raise _later("keyring.unreadable")
+        if told.body is None:
+            await self._refuse_as_problem(push, "unparseable", "body.too_large")
+            raise _unparseable("body.too_large")
+        try:
+            signed = webhook.verify(told.headers, push.body, secrets, push.received_at)
+        except BadSignature:
+            await self._refuse_as_problem(push, "unauthenticated", "signature")
+            raise Problem(
+                401,
+                "signature.invalid",
+                "签名无效或已过期，请核对密钥、时钟与签名原文。",
+                "The signature is not good or too old: check the secret, the clock and what is signed.",
+            ) from None
+        receipt = await self._scans(push, told.body, told.headers.get("content-encoding", "").lower(), told.client, signed)
+        return Answer(Ack(200, "application/json", msgspec.json.encode(receipt)), receipt.receipt_id)
+
     async def scans(self, name: str, body: bytes | None, content_type: str, encoding: str, client: str) -> Receipt:
         """A push of the canonical API. Raises Problem: 4xx when nothing was read, 503 when nothing was stored."""
         feed = await self._canonical_feed(name)
-        push = RawPush(feed, body or b"", content_type, _now())
+        return await self._scans(RawPush(feed, body or b"", content_type, _now()), body, encoding, client)
+
+    async def _scans(self, push: RawPush, body: bytes | None, encoding: str, client: str, signed: str | None = None) -> Receipt:
         try:
-            if not may_come_from(feed, client):
+            if not may_come_from(push.feed, client):
                 await self._refuse(push, "unauthenticated", "address")
                 raise Problem(403, "feed.address", "不在该来源登记的网络内。", "This address is in no network of the feed.")
-            return await self._read_and_store_scans(push, body, encoding)
+            return await self._read_and_store_scans(push, body, encoding, signed)
         except Later as e:
-            raise unavailable(
-                e.code, "暂时无法接收，未存储，请稍后重试。", "Nothing was stored: send it again later.", retry_after_s=RETRY_AFTER_S
-            ) from None
+            raise _later(e.code) from None
 
-    async def _read_and_store_scans(self, push: RawPush, body: bytes | None, encoding: str) -> Receipt:
+    async def _refuse_as_problem(self, push: RawPush, kind: str, code: str) -> None:
+        try:
+            await self._refuse(push, kind, code)
+        except Later as e:
+            raise _later(e.code) from None
+
+    async def _read_and_store_scans(self, push: RawPush, body: bytes | None, encoding: str, signed: str | None) -> Receipt:
         if push.feed.mode == Mode.PAUSED:
             await self._refuse(push, "paused", "paused")
             raise Problem(
@@ -174,7 +204,7 @@ class Ingest:
         except Unparseable as e:
             await self._refuse(push, "unparseable", e.code)
             raise _unparseable(e.code) from None
-        return await self._store(push, items, "jwt", "rejected", new_receipt_id())
+        return await self._store(push, items, "webhook" if signed else "jwt", "rejected", new_receipt_id(), signed)
 
     async def _canonical_feed(self, name: str) -> Feed:
         found = await self.feeds.find(name)
@@ -188,11 +218,20 @@ class Ingest:
                 f"此来源的格式是 {feed.format}，请推送到 /v1/push/{feed.feed}。",
                 f"The feed speaks {feed.format}: push to /v1/push/{feed.feed}.",
             )
+        if feed.signature is not None:
+            raise Problem(
+                409,
+                "feed.signature",
+                f"此来源的推送须签名，请推送到 /v1/push/{feed.feed}。",
+                f"The pushes of this feed are signed: push to /v1/push/{feed.feed}.",
+            )
         return feed
 
-    async def _store(self, push: RawPush, items: Sequence[Item | Unreadable], verified: str, unreadable: str, receipt_id: str) -> Receipt:
+    async def _store(
+        self, push: RawPush, items: Sequence[Item | Unreadable], verified: str, unreadable: str, receipt_id: str, signed: str | None = None
+    ) -> Receipt:
         self._refuse_early()
-        draft = _draft(push, items, verified, unreadable, receipt_id, self.keyring)
+        draft = _draft(push, items, verified, unreadable, receipt_id, self.keyring, signed)
         receipt = await self.committer.commit(draft)
         _count(push.feed.feed, receipt)
         return receipt
@@ -217,7 +256,9 @@ class Ingest:
 
 
 def _takes(feed: Feed, token: str | None) -> bool:
-    return feed.format in NATIVE and (token is None or TOKEN in NATIVE[feed.format].SCHEMES)
+    if feed.format == CANONICAL_FORMAT:
+        return feed.signature == webhook.SCHEME and token is None
+    return token is None or TOKEN in NATIVE[feed.format].SCHEMES
 
 
 def may_come_from(feed: Feed, client: str) -> bool:
@@ -251,7 +292,19 @@ def _now() -> datetime:
     return datetime.now(SHANGHAI)
 
 
-def _draft(push: RawPush, items: Sequence[Item | Unreadable], verified: str, unreadable: str, receipt_id: str, keyring: Keyring) -> Draft:
+def _later(code: str) -> Problem:
+    return unavailable(code, "暂时无法接收，未存储，请稍后重试。", "Nothing was stored: send it again later.", retry_after_s=RETRY_AFTER_S)
+
+
+def _draft(
+    push: RawPush,
+    items: Sequence[Item | Unreadable],
+    verified: str,
+    unreadable: str,
+    receipt_id: str,
+    keyring: Keyring,
+    signed: str | None,
+) -> Draft:
     feed = push.feed
     key_id, ciphertext = keyring.encrypt(push.body, body_aad(receipt_id))
     identified: list[Identified | Unreadable] = [
@@ -267,6 +320,8 @@ def _draft(push: RawPush, items: Sequence[Item | Unreadable], verified: str, unr
         body=ciphertext,
         items=identified,
         unreadable="quarantined" if unreadable == "quarantined" else "rejected",
+        content_type=push.content_type[:MAX_CONTENT_TYPE],
+        signed=signed,
     )
 
 

@@ -37,7 +37,7 @@ class Action(StrEnum):
 
 
 BRANDS = ("zto", "sf", "yto", "sto", "yunda", "jt", "jd", "ems", "chinapost", "cainiao")
-VERIFIED = ("hmac", "digest", "jwt", "token", "none")  # how the push was authenticated
+VERIFIED = ("hmac", "digest", "cipher", "webhook", "jwt", "token", "none")  # how the push was authenticated
 MAX_INT = 2**31 - 1
 
 # Wide enough for whatever a sender may say, narrow enough for whoever stores it; lengths alone, which cost a decoder next to nothing.

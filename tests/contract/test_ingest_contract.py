@@ -2,16 +2,20 @@
 
 import gzip
 import json
+import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import urlencode
 
 import jsonschema
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deploy.embedded.installation import Dsns
-from services.ingest.brands import gongpei, kuaidi100, yunda, zto
+from services.ingest.brands import gongpei, kuaidi100, webhook, yunda, zto
 from services.ingest.brands.wire import hmac_base64, md5_base64
+from services.ingest.service import MAX_BODY_BYTES
 from shared.auth import ROLES, TENANT_ROLES
 from shared.keyring import Keyring
 from tests.ingest_support import Ingest, event, running
@@ -506,3 +510,45 @@ async def test_a_feed_takes_pushes_from_its_networks_alone(ingest: Ingest) -> No
         assert (canonical.status_code, canonical.json().get("code")) == ((200, None) if taken else (403, "feed.address"))
     days = (await ingest.client.get("/v1/completeness?feed=fenced", headers=ingest.bearer("auditor"))).json()["items"]
     assert [(d["pushes"]["received"], d["pushes"]["unauthenticated"]) for d in days] == [(3, 1)]
+
+
+async def test_signed_pushes_of_the_canonical_api(ingest: Ingest) -> None:
+    """Both kinds of key while they change over; the signature is kept with the push; whatever is wrong is one and the same 401."""
+    admin = ingest.bearer("admin")
+    body = {"feed": "signed", "format": "canonical", "brands": ["zto"], "mode": "live", "signature": "webhook"}
+    made = (await ingest.client.post("/v1/feeds", json=body, headers=admin)).json()
+    assert (made["push_url"], made["secret"][:6]) == ("/v1/push/signed", "whsec_")
+    private = Ed25519PrivateKey.generate()
+    public = "whpk_" + b64encode(private.public_key().public_bytes_raw()).decode()
+    assert (await ingest.client.post("/v1/feeds/signed/secret", json={"secret": public}, headers=admin)).status_code == 200
+    refused = await ingest.client.post("/v1/feeds/signed/secret", json={"secret": "whsk_x"}, headers=admin)
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (422, "secret.unusable")
+
+    batch = json.dumps({"events": [event(event_ref="w1"), event(event_ref="w2", scanned_at="never")]}).encode()
+    for key, verdict in ((made["secret"], "accepted"), ("whsk_" + b64encode(private.private_bytes_raw()).decode(), "duplicate")):
+        headers = webhook.sign(batch, key, "msg-1", int(time.time()))
+        answer = await ingest.client.post("/v1/push/signed", content=batch, headers=headers)
+        assert (answer.status_code, [i["verdict"] for i in answer.json()["items"]]) == (200, [verdict, "rejected"])
+        looked = await ingest.client.get(f"/v1/receipts/{answer.headers['receipt-id']}", headers=ingest.bearer("auditor"))
+        assert looked.json() == answer.json()
+        async with ingest.database.read() as read:
+            kept = await read.fetchrow("select verified, signed from push where receipt_id = $1", answer.headers["receipt-id"])
+        assert kept
+        assert tuple(kept) == ("webhook", "\n".join(headers.values()))
+
+    bodies = set()
+    for wrong in ({}, headers | {"webhook-id": "other"}, headers | {"webhook-timestamp": "9" * 400}, headers | {"webhook-signature": "v1"}):
+        answer = await ingest.client.post("/v1/push/signed", content=batch, headers=wrong)
+        problem = answer.json()
+        assert (answer.status_code, problem["code"]) == (401, "signature.invalid")
+        bodies.add(json.dumps({k: v for k, v in problem.items() if k != "trace_id"}))
+    assert len(bodies) == 1
+    too_large = b"x" * (MAX_BODY_BYTES + 1)
+    answer = await ingest.client.post(
+        "/v1/push/signed", content=too_large, headers=webhook.sign(b"", made["secret"], "m", int(time.time()))
+    )
+    assert answer.status_code == 413
+    by_token = await ingest.scans("signed", event())
+    assert (by_token.status_code, by_token.json()["code"]) == (409, "feed.signature")
+    plain = await ingest.client.post("/v1/push/lines", json={"events": []})
+    assert plain.status_code == 404, "a canonical feed without a secret takes its pushes at /v1/scans"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from services.ingest.brands import cainiao, ems, gongpei, jd, jt, kdniao, kuaidi100, sf, sto, yto, yunda, zto
 from services.ingest.brands.base import Format
 
-CANONICAL_FORMAT = "canonical"  # POST /v1/scans: its secret is a JWT
+CANONICAL_FORMAT = "canonical"  # POST /v1/scans: its secret is a JWT, or what it signs its webhooks with
 NATIVE: Mapping[str, Format] = {
     "zto": zto,
     "yto": yto,

@@ -40,6 +40,11 @@ class Feed:
     signature: str | None = None
     allow_from: tuple[str, ...] | None = None
 
+    @property
+    def has_secret(self) -> bool:
+        """All but a canonical feed whose pushes come with a token."""
+        return self.format != "canonical" or self.signature is not None
+
     def namespace(self, brand: str) -> str:
         return self.site_namespace or brand
 
