@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -15,16 +15,16 @@ from typing import Annotated, Any, TypeVar
 import httpx
 import typer
 
-from deploy import operations, policies, welcome
+from deploy import feed_verbs, operations, policies, welcome
 from deploy.client import Refused
 from deploy.demo import recompute as recomputation
 from deploy.demo import run as demo_run
 from deploy.demo.show import Show
 from deploy.embedded.installation import HOST, SERVICES, Installation
 from deploy.embedded.supervisor import CannotStart
-from deploy.platform import PARTITIONS, PORT_BASE, ROOT, Access, Elsewhere, platform, readiness, until_signal
+from deploy.platform import PARTITIONS, PORT_BASE, ROOT, Access, platform, readiness, until_signal
+from deploy.terminal import Misused, OfDemo, Stopped, access, over_http, say, var_directory
 from deploy.wipe import wipe
-from services.ingest.brands import FORMATS, NATIVE
 from services.subsidy.domain.policy import PolicyError
 from services.subsidy.settings import GROUP, parse_partitions
 from shared.auth import CLAIMS, ROLES, TENANT_ROLES, lacks_tenant
@@ -36,16 +36,6 @@ FAILED, MISUSED, UNKNOWN, INTERRUPTED = 1, 2, 70, 130  # exit codes
 MAX_TOKEN_DAYS = 366
 
 
-class Stopped(Exception):
-    """By SIGINT or SIGTERM, before the work was done."""
-
-
-class Misused(Exception):
-    """An option that says something impossible; one line."""
-
-
-OfDemo = Annotated[bool, typer.Option("--demo", help="演示的那一套（up --demo）· of the demo")]
-
 app = typer.Typer(
     help="通村 Tongcun: rural parcels into subsidy lines, exact to the fen. 农村寄递物流补贴，精确到分。",
     no_args_is_help=True,
@@ -53,9 +43,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-feed_app = typer.Typer(no_args_is_help=True, help="数据源：新建、列出、换密钥、改模式 · senders' feeds")
 consumer_app = typer.Typer(no_args_is_help=True, help="日志的消费者 · who reads the numbered logs")
-app.add_typer(feed_app, name="feed")
+app.add_typer(feed_verbs.feed_app, name="feed")
+app.add_typer(feed_verbs.quarantine_app, name="quarantine")
+app.add_typer(feed_verbs.ingest_app, name="ingest")
+app.command()(feed_verbs.push)
 app.add_typer(consumer_app, name="consumer")
 log_app = typer.Typer(no_args_is_help=True, help="编号日志 · the numbered logs")
 app.add_typer(log_app, name="log")
@@ -63,22 +55,6 @@ set_aside_app = typer.Typer(no_args_is_help=True, help="读不懂而搁置的消
 app.add_typer(set_aside_app, name="set-aside")
 policy_app = typer.Typer(no_args_is_help=True, help="政策文件 · policy files")
 app.add_typer(policy_app, name="policy")
-
-
-def var_directory() -> Path:
-    return Path(os.environ.get("TONGCUN_VAR") or ROOT / "var").absolute()
-
-
-def access(demo: bool) -> Access:
-    if elsewhere := Elsewhere.read(os.environ):
-        kept = Installation(var_directory())
-        kept.make_directories()
-        return Access(kept, elsewhere)
-    return Access(Installation(var_directory() / "demo" if demo else var_directory()))
-
-
-def say(line: str) -> None:
-    print(line, flush=True)
 
 
 # Running
@@ -244,113 +220,37 @@ def token(
     )
 
 
-Work = Callable[[Access, httpx.AsyncClient], Coroutine[Any, Any, str]]
-
-
-def _over_http(demo: bool, work: Work) -> None:
-    async def run() -> str:
-        at = access(demo)
-        async with demo_run.client() as http:
-            return await work(at, http)
-
-    say(asyncio.run(run()))
-
-
-Format = Annotated[str, typer.Option("--format", help=" ".join(FORMATS))]
-Mode = Annotated[str, typer.Option(help="sandbox | live | paused")]
-
-
-SecretFile = Annotated[
-    Path | None, typer.Option(help="对方自有密钥的文件，如中通 appSecret · a file with the sender's own secret; default: one is made")
-]
-
-
-@feed_app.command("create")
-def feed_create(
-    name: str,
-    format_name: Format,
-    mode: Mode = "sandbox",
-    brands: Annotated[str | None, typer.Option(help="逗号分隔 · comma-separated; default: all that the format can tell")] = None,
-    namespace: Annotated[str | None, typer.Option(help="站点编码所属 · whose site codes it uses; default: each item's brand")] = None,
-    secret_file: SecretFile = None,
-    demo: OfDemo = False,
-) -> None:
-    """新建数据源，密钥只显示一次 · a new feed; its secret is shown once"""
-    own = operations.own_secret(secret_file)
-    _over_http(demo, lambda at, http: operations.feed_create(at, http, name, format_name, mode, brands, namespace, own))
-
-
-@feed_app.command("list")
-def feed_list(demo: OfDemo = False) -> None:
-    """列出数据源 · the feeds"""
-    _over_http(demo, operations.feed_list)
-
-
-@feed_app.command("rotate")
-def feed_rotate(
-    name: str,
-    overlap_s: Annotated[
-        int, typer.Option(min=0, help="旧密钥继续有效的秒数，0 立即作废 · seconds the old ones stay good; 0: revoked")
-    ] = 86400,
-    secret_file: SecretFile = None,
-    demo: OfDemo = False,
-) -> None:
-    """换密钥，旧密钥暂时仍有效 · a new secret beside the old one"""
-    own = operations.own_secret(secret_file)
-    _over_http(demo, lambda at, http: operations.feed_rotate(at, http, name, overlap_s, own))
-
-
-@feed_app.command("mode")
-def feed_mode(name: str, mode: str, demo: OfDemo = False) -> None:
-    """改模式 sandbox | live | paused · change its mode"""
-    _over_http(demo, lambda at, http: operations.feed_mode(at, http, name, mode))
-
-
-@app.command()
-def push(
-    format_name: Annotated[str, typer.Argument(metavar="FORMAT", help=" ".join(NATIVE))],
-    file: Annotated[
-        Path | None,
-        typer.Argument(help="JSON 文件；不给则向沙箱发送该格式的样例 · a JSON file; without it the format's sample, to a sandbox feed"),
-    ] = None,
-    feed: Annotated[str | None, typer.Option(help="数据源；只有一个时可省略 · which feed, where there are several")] = None,
-    demo: OfDemo = False,
-) -> None:
-    """签名、发送，打印应答、判定与说明 · sign, send, print acknowledgement, verdict and explanation"""
-    _over_http(demo, lambda at, http: operations.push(at, http, format_name, file, feed))
-
-
 Service = Annotated[str, typer.Option(help="ingest | registry")]
 
 
 @consumer_app.command("list")
 def consumer_list(demo: OfDemo = False) -> None:
     """消费者及其进度 · consumers and where they are"""
-    _over_http(demo, operations.consumer_list)
+    over_http(demo, operations.consumer_list)
 
 
 @consumer_app.command("remove")
 def consumer_remove(name: str, service: Service = "ingest", demo: OfDemo = False) -> None:
     """日志不再等待这个消费者 · the log waits for it no longer"""
-    _over_http(demo, lambda at, http: operations.consumer_remove(at, http, name, service))
+    over_http(demo, lambda at, http: operations.consumer_remove(at, http, name, service))
 
 
 @set_aside_app.command("list")
 def set_aside_list(demo: OfDemo = False) -> None:
     """读不懂的消息 · messages that could not be read"""
-    _over_http(demo, operations.set_aside_list)
+    over_http(demo, operations.set_aside_list)
 
 
 @set_aside_app.command("read")
 def set_aside_read(demo: OfDemo = False) -> None:
     """升级之后重新读取 · read them again, after an upgrade"""
-    _over_http(demo, operations.set_aside_read)
+    over_http(demo, operations.set_aside_read)
 
 
 @log_app.command("reopen")
 def log_reopen(partition: int, service: Service = "ingest", demo: OfDemo = False) -> None:
     """修复之后，让已关闭的分区重新接收 · after a repair, let a closed partition take entries again"""
-    _over_http(demo, lambda at, http: operations.log_reopen(at, http, partition, service))
+    over_http(demo, lambda at, http: operations.log_reopen(at, http, partition, service))
 
 
 @app.command()

@@ -3,7 +3,7 @@
 import shlex
 
 from deploy.embedded.installation import SERVICES
-from deploy.operations import has_secret
+from deploy.feed_operations import has_secret
 from deploy.platform import READY_TOKENS, ROOT, Access
 
 SANDBOX_FEED = "zto-sandbox"  # where whoever tries something may push: nothing of it reaches the books

@@ -43,7 +43,8 @@ ROLES: Mapping[str, frozenset[str]] = {
     "auditor": READS,
     "dashboard": _PUBLIC | {"payouts:read", "sites:read", "completeness:read"},
     "admin": READS
-    | {"feeds:write", "stations:write", "operators:write", "merchants:write", "filings:submit", "filings:decide", "log:admin"},
+    | {"feeds:write", "quarantine:work", "log:admin"}
+    | {"stations:write", "operators:write", "merchants:write", "filings:submit", "filings:decide"},
     "service": frozenset({"log:report"}),
 }
 

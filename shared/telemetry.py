@@ -22,6 +22,8 @@ HTTP_SECONDS = Histogram("tongcun_http_request_seconds", "Seconds from request t
 INGEST_PUSHES = Counter("tongcun_ingest_pushes_total", "Pushes by feed and result", ["feed", "result"])
 INGEST_EVENTS = Counter("tongcun_ingest_events_total", "Events by feed and verdict", ["feed", "verdict"])
 INGEST_COMMIT = Histogram("tongcun_ingest_commit_pushes", "Pushes that shared one commit", buckets=(1, 2, 4, 8, 16, 32, 64))
+INGEST_FEED_HELD = Gauge("tongcun_ingest_feed_held", "Feeds told to come later, since most of theirs cannot be read: an alarm", ["feed"])
+INGEST_FEED_SILENT = Gauge("tongcun_ingest_feed_silent", "Feeds that have fallen silent: an alarm", ["feed"])
 WORKER_EVENTS = Counter("tongcun_worker_events_total", "Events applied to the books")
 WORKER_SECONDS = Histogram("tongcun_worker_batch_seconds", "Seconds of one batch transaction")
 WORKER_KEY_VIOLATIONS = Counter("tongcun_worker_key_violations_total", "Batches that met evidence which was there: an alarm")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from deploy import cli
+from deploy import terminal
 from deploy.client import Api, Refused
 from deploy.demo import run
 from deploy.demo.show import Show
@@ -21,7 +21,7 @@ NOT_EMPTY = (
 
 
 async def main(arguments: list[str]) -> int:
-    access, show = cli.access(demo=False), Show()
+    access, show = terminal.access(demo=False), Show()
     async with run.client() as http:
         await require_empty(access, http)
     show.line(run.INTRODUCTION)

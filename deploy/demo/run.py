@@ -20,7 +20,7 @@ from deploy.demo.send import AT_ONCE, Answer, Sender
 from deploy.demo.show import Show
 from deploy.demo.statement import Statement
 from deploy.embedded.installation import write_whole
-from deploy.operations import keep_secret
+from deploy.feed_operations import keep_secret
 from deploy.platform import Access
 from deploy.welcome import SANDBOX_FEED
 from shared.calendar import shanghai_day

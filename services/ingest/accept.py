@@ -81,6 +81,14 @@ async def accept(database: Database, tx: Write, drafts: Sequence[Draft], partiti
     return receipts
 
 
+async def accept_again(
+    database: Database, tx: Write, drafts: Sequence[Draft], partitions: int
+) -> tuple[list[list[verdicts.Verdict]], list[log.Entry]]:
+    """Items of pushes that are stored, readable now: -> (their verdicts, what the caller appends to the log, last)."""
+    decided = await _verdicts(database, tx, drafts)
+    return decided, [entry for draft, words in zip(drafts, decided, strict=True) for entry in _entries(draft, words, partitions)]
+
+
 async def _verdicts(database: Database, tx: Write, drafts: Sequence[Draft]) -> list[list[verdicts.Verdict]]:
     """Per draft, the verdicts of its readable items in order."""
     each = [[(item.event_id, item.content) for item in draft.readable] for draft in drafts]
@@ -116,6 +124,7 @@ def _push_row(draft: Draft, receipt: Receipt) -> tuple[object, ...]:
         *keep(draft.items, receipt.items),
         draft.content_type,
         draft.signed,
+        max((item.item.scanned_at for item in draft.readable), default=None),
     )
 
 

@@ -60,7 +60,7 @@ class Committer:
     """Every push of this process passes through `commit`."""
 
     def __init__(self, database: Database, partitions: int) -> None:
-        self._database, self._partitions = database, partitions
+        self._database, self.partitions = database, partitions
         self._queue: deque[_Waiting] = deque()
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -157,7 +157,7 @@ class Committer:
 
     async def _transaction(self, drafts: Sequence[Draft]) -> list[Receipt]:
         async with self._limited(), self._database.write() as tx:
-            receipts = await accept(self._database, tx, drafts, self._partitions)
+            receipts = await accept(self._database, tx, drafts, self.partitions)
             failpoints.hit("ingest.before_commit")
         failpoints.hit("ingest.after_commit")
         return receipts

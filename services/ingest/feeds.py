@@ -50,7 +50,7 @@ def of_row(row: asyncpg.Record) -> Feed:
     )
 
 
-def _aad(feed: str) -> bytes:
+def secret_aad(feed: str) -> bytes:
     return f"feed_secret|{feed}".encode()
 
 
@@ -126,7 +126,7 @@ async def _new_secret(tx: Write, keyring: Keyring, feed: Feed, own: str | None) 
             f"The format {feed.format} cannot sign with this secret: its length or its characters are not what it takes.",
         )
     plain = own or _made_up(feed)
-    key_id, ciphertext = keyring.encrypt(plain.encode(), _aad(feed.feed))
+    key_id, ciphertext = keyring.encrypt(plain.encode(), secret_aad(feed.feed))
     return Secret(f"sec_{await repository.insert_secret(tx, feed.feed, key_id, ciphertext)}", plain)
 
 
@@ -162,7 +162,7 @@ async def refuse_foreign_keyring(read: Read, keyring: Keyring) -> None:
     push = None if secret else await repository.newest_push(read)
     try:
         if secret:
-            keyring.decrypt(secret["key_id"], secret["ciphertext"], _aad(secret["feed"]))
+            keyring.decrypt(secret["key_id"], secret["ciphertext"], secret_aad(secret["feed"]))
         elif push:
             keyring.decrypt(push["key_id"], push["body"], body_aad(push["receipt_id"]))
     except KeyringError:
@@ -221,7 +221,7 @@ class FeedBook:
     def _opened(self, name: str, row: asyncpg.Record) -> tuple[bytes, ...] | None:
         ciphertexts = zip(row["key_ids"] or (), row["ciphertexts"] or (), strict=True)
         try:
-            return tuple(self._keyring.decrypt(key_id, data, _aad(name)) for key_id, data in ciphertexts)
+            return tuple(self._keyring.decrypt(key_id, data, secret_aad(name)) for key_id, data in ciphertexts)
         except KeyringError as e:
             logger.error("feed.secret_unreadable", feed=name, reason=str(e))
             return None

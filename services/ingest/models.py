@@ -90,9 +90,11 @@ push = Table(
     Column("flaws", LargeBinary, nullable=False),
     Column("content_type", Text),  # as sent; null: of before it was kept
     Column("signed", Text),  # the signature of a push that came with one
+    Column("scanned_to", DateTime(timezone=True)),  # the newest scan of it; null: none could be read
     CheckConstraint("received = accepted + duplicate + conflict + quarantined + rejected", name="balanced"),
 )
 Index(None, push.c.received_date, push.c.feed)
+Index("push_feed_received_at_idx", push.c.feed, push.c.received_at)
 
 # The identity keys: `event` under its first content, `event_version` each further one.
 event = Table(
@@ -121,6 +123,71 @@ quarantine = Table(
     Column("received_at", DateTime(timezone=True), nullable=False),
 )
 Index(None, quarantine.c.receipt_id)
+
+# What became of a quarantined item: once, and by whom. Without a row it is open.
+quarantine_outcome = Table(
+    "quarantine_outcome",
+    metadata,
+    Column("quarantine_id", BigInteger, ForeignKey("quarantine.quarantine_id"), primary_key=True, autoincrement=False),
+    Column("outcome", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("verdict", Text),  # of a redriven one
+    Column("event_id", Uuid),
+    CheckConstraint("outcome IN ('redriven', 'dismissed')", name="outcome"),
+)
+
+# What went to the log besides accepted pushes: one row each time, so that completeness still adds up.
+again = Table(
+    "again",
+    metadata,
+    Column("again_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("on_date", Date, nullable=False),  # Shanghai day
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("feed", Text, ForeignKey("feed.feed"), nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("items", Integer, nullable=False),
+    Column("published", Integer, nullable=False),
+    CheckConstraint("kind IN ('redriven', 'remapped')", name="kind"),
+)
+
+# Events that were sent again with a higher mapping version: with each of them once.
+remapped = Table(
+    "remapped",
+    metadata,
+    Column("event_id", Uuid, primary_key=True),
+    Column("content", LargeBinary, primary_key=True),
+    Column("mapping_version", Integer, primary_key=True, autoincrement=False),
+)
+
+# What a sender says it sent on a day of ours: the newest counts.
+manifest = Table(
+    "manifest",
+    metadata,
+    Column("manifest_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("feed", Text, ForeignKey("feed.feed"), nullable=False),
+    Column("received_date", Date, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("by", Text, nullable=False),
+    Column("events", Integer, nullable=False),
+    Column("waybills", LargeBinary),  # {waybill: events} as JSON, deflated; null: it named none
+)
+Index("manifest_feed_received_date_idx", manifest.c.feed, manifest.c.received_date)
+
+# Whoever has looked into an encrypted body.
+body_read = Table(
+    "body_read",
+    metadata,
+    Column("read_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("receipt_id", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+)
 
 # Pushes that were never read, one row each, so that their count survives a restart. The body is not kept: we cannot say whose it is.
 refused_push = Table(

@@ -1,7 +1,7 @@
 """What others may read of ingest: rows to answers."""
 
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -75,7 +75,9 @@ def _day(row: asyncpg.Record) -> schemas.Day:
             received=row["pushes"], unauthenticated=row["unauthenticated"], unparseable=row["unparseable"], paused=row["paused"]
         ),
         events=_counts(row),
-        declared_events=None,
+        redriven=row["redriven"],
+        remapped=row["remapped"],
+        declared_events=row["declared"],
         balanced=row["balanced"],
     )
 
@@ -92,21 +94,21 @@ def _after_day(cursor: str | None) -> tuple[date, str, str] | None:
     raise bad_cursor()
 
 
-async def quarantine(
-    read: Read,
-    feeds: list[str] | None,
-    codes: list[str] | None,
-    received: tuple[datetime | None, datetime | None],
-    tenant: Tenant,
-    cursor: str | None,
-    limit: int,
-) -> schemas.Quarantine:
-    check_range(*received)
-    await _known_feeds(read, feeds, tenant)
-    rows = await repository.quarantined(read, feeds, codes, received, tenant, _before(cursor), limit + 1)
-    items = [
-        schemas.Quarantined(**{**row, "quarantine_id": f"qua_{row['quarantine_id']}", "status": "open"}) for row in map(dict, rows[:limit])
-    ]
+class Quarantined(NamedTuple):
+    """Which quarantined items; None: any."""
+
+    feeds: list[str] | None
+    codes: list[str] | None
+    status: str | None
+    received: tuple[datetime | None, datetime | None]
+    tenant: Tenant
+
+
+async def quarantine(read: Read, of: Quarantined, cursor: str | None, limit: int) -> schemas.Quarantine:
+    check_range(*of.received)
+    await _known_feeds(read, of.feeds, of.tenant)
+    rows = await repository.quarantined(read, of.feeds, of.codes, of.received, of.tenant, _before(cursor), of.status, limit + 1)
+    items = [schemas.Quarantined(**{**row, "quarantine_id": f"qua_{row['quarantine_id']}"}) for row in map(dict, rows[:limit])]
     more = encode_cursor({"before": rows[limit - 1]["quarantine_id"]}) if len(rows) > limit else None
     return schemas.Quarantine(items=items, next_cursor=more, as_of=AsOf(known_at=await repository.now(read)))
 

@@ -11,6 +11,7 @@ from services.ingest.domain.verdicts import VERDICTS
 from services.ingest.feeds import NAME, OVERLAP_S
 from shared.contracts.scan import BRANDS
 from shared.http import AsOf, Instant, SafeText
+from shared.log.tables import MAX_PARTITIONS
 from shared.problems import mistake
 
 FeedName = Annotated[str, Field(pattern=f"^{NAME.pattern}$", description="lower-case letters, digits and hyphens")]
@@ -124,6 +125,66 @@ class Feed(BaseModel):
         )
 
 
+class FeedHealth(BaseModel):
+    """Told from the last hour; `refused`: pushes that could not be authenticated or read."""
+
+    feed: str
+    format: str
+    brands: list[str]
+    mode: Mode
+    status: str = Field(description="ok silent degraded failing")
+    reason_codes: list[str] = Field(description="paused silence refused rejected clock_ahead")
+    last_push_at: Instant | None
+    last_event_at: Instant | None = Field(description="the newest scan of the last push that had one")
+    silence_after_s: int
+    events_last_hour: int
+    rejected_last_hour: int = Field(description="quarantined ones, too")
+    refused_last_hour: int
+    clock_skew_ms: int | None = Field(description="newest scan of a push before its receipt, at most: beyond 0 the sender's clock is ahead")
+    as_of: AsOf
+
+
+class SignatureCheck(BaseModel):
+    """Why a push to a sandbox feed would be refused, or that it would not. Never what the signature should have been."""
+
+    good: bool
+    code: str
+    zh: str
+    en: str
+    signed_bytes: int | None = Field(description="how long the text is that we take for what was signed")
+    signed_sha256: str | None = Field(description="and its SHA-256, so that the sender can compare it with its own")
+
+
+_WaybillNo = Annotated[str, Field(pattern="^[0-9A-Za-z-]{4,32}$")]
+
+
+class ManifestCreate(Request):
+    """What a sender says it sent us on a Shanghai day, by when we received it; `waybills`: how many events of each."""
+
+    date: date
+    events: int = Field(ge=0, le=10_000_000)
+    waybills: dict[_WaybillNo, Annotated[int, Field(ge=1, le=10_000)]] | None = Field(None, max_length=100_000)
+
+    @field_validator("date", mode="before")
+    @classmethod
+    def _day(cls, told: Any) -> Any:
+        return date.fromisoformat(told) if isinstance(told, str) else told
+
+
+class Manifest(BaseModel):
+    """`missing`: declared and not received, `undeclared`: the reverse; the first 1,000 waybills of each, with how many events."""
+
+    feed: str
+    date: date
+    declared_events: int
+    received_events: int
+    missing_events: int | None = Field(description="null where the sender named no waybills")
+    undeclared_events: int | None
+    missing: dict[str, int]
+    undeclared: dict[str, int]
+    as_of: AsOf
+
+
 class FeedView(Feed):
     as_of: AsOf
 
@@ -214,6 +275,8 @@ class Day(BaseModel):
     received_date: date
     pushes: PushCounts
     events: Counts
+    redriven: int = Field(description="events that went to the log that day because quarantined items could be read")
+    remapped: int = Field(description="events that went to the log again that day because a corrected table reads them differently")
     declared_events: int | None = Field(description="what the sender says it sent that day; null where it has not said")
     balanced: bool = Field(description="whether the items of every push, counted again, are the counts that stand here")
 
@@ -225,6 +288,15 @@ class Completeness(BaseModel):
     as_of: AsOf
 
 
+QUARANTINE_ID = "^qua_[0-9]{1,18}$"
+QuarantineStatus = Literal["open", "redriven", "dismissed"]
+QuarantineId = Annotated[str, Field(pattern=QUARANTINE_ID)]
+
+
+def number_of(quarantine_id: str) -> int:
+    return int(quarantine_id.removeprefix("qua_"))
+
+
 class Quarantined(BaseModel):
     quarantine_id: str
     receipt_id: str
@@ -233,7 +305,90 @@ class Quarantined(BaseModel):
     code: str
     pointer: str
     received_at: Instant
-    status: str
+    status: QuarantineStatus
+
+
+class QuarantinedPush(Quarantined):
+    format: str
+    decided_at: Instant | None = Field(description="when it was redriven or dismissed, by whom and why")
+    decided_by: str | None
+    reason: str | None
+    document: Any = Field(description="the push as it was decoded; everybody's data masked")
+    as_of: AsOf
+
+    @classmethod
+    def of(cls, row: Any, document: Any, as_of: AsOf) -> "QuarantinedPush":
+        named = ("receipt_id", "feed", "index", "code", "pointer", "received_at", "format", "reason")
+        return cls(
+            **{name: row[name] for name in named},
+            quarantine_id=f"qua_{row['quarantine_id']}",
+            status=row["outcome"] or "open",
+            decided_at=row["at"],
+            decided_by=row["by"],
+            document=document,
+            as_of=as_of,
+        )
+
+
+Reason = Annotated[str, Field(min_length=1, max_length=500, pattern="^[^\\x00]*$", description="why; kept for good")]
+
+
+class Redrive(Request):
+    """Which open items: by id, of one feed, with one code; without any of them the oldest."""
+
+    quarantine_ids: list[QuarantineId] | None = Field(None, min_length=1, max_length=500)
+    feed: FeedName | None = None
+    code: SafeText(64) | None = None  # type: ignore[valid-type]
+    reason: Reason
+    dry_run: bool = False
+
+
+class RedrivenItem(BaseModel):
+    quarantine_id: str
+    verdict: str = Field(description="accepted duplicate conflict; quarantined: it still cannot be read; readable: of a dry run")
+    event_id: str | None
+    code: str | None
+    pointer: str | None
+
+
+class Redriven(BaseModel):
+    items: list[RedrivenItem]
+    dry_run: bool
+
+
+class Dismiss(Request):
+    quarantine_ids: list[QuarantineId] = Field(min_length=1, max_length=500)
+    reason: Reason
+
+
+class Dismissed(BaseModel):
+    dismissed: int = Field(description="of them were open")
+
+
+class Remap(Request):
+    """Of one partition of the log, from a position on."""
+
+    partition: int = Field(ge=0, lt=MAX_PARTITIONS)
+    from_position: int = Field(0, ge=0, lt=2**63)
+    reason: Reason
+    dry_run: bool = False
+
+
+class RemapChange(BaseModel):
+    raw_action: str
+    was: str
+    now: str
+    events: int
+
+
+class Remapped(BaseModel):
+    """`next_position`: where to go on; null at the log's end."""
+
+    read: int
+    published: int
+    changes: list[RemapChange]
+    next_position: int | None
+    dry_run: bool
 
 
 class Quarantine(BaseModel):

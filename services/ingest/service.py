@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,12 +16,13 @@ from services.ingest import repository
 from services.ingest.accept import Draft, Receipt, body_aad, new_receipt_id
 from services.ingest.brands import CANONICAL_FORMAT, NATIVE, canonical, webhook
 from services.ingest.brands.base import TOKEN, Ack, BadSignature, Feed, Format, Mode, Outcome, RawPush, Unparseable
-from services.ingest.brands.wire import matches_any
+from services.ingest.brands.wire import inflate, matches_any
 from services.ingest.committer import NOT_FOUND_OUT, Committer, Later
-from services.ingest.domain.items import Identified, Item, Unreadable, identify
+from services.ingest.domain.items import MAX_BODY_BYTES, Identified, Item, Unreadable, identify
 from services.ingest.domain.verdicts import VERDICTS
 from services.ingest.feeds import FeedBook
 from services.ingest.settings import Settings
+from services.ingest.watch import Watch
 from shared import log, telemetry
 from shared.calendar import SHANGHAI, shanghai_day
 from shared.contracts.scan import TOPIC
@@ -32,7 +32,6 @@ from shared.problems import Problem, not_found, unavailable
 
 logger = structlog.get_logger(__name__)
 
-MAX_BODY_BYTES = 1 << 20
 MAX_CONTENT_TYPE = 256  # characters of it that are kept
 BACKLOG_EVERY_S = 1.0
 HANGS_S = 2.0  # PostgreSQL that has not answered the simplest question for so long hangs
@@ -77,17 +76,20 @@ class Ingest:
         self.database, self.reader, self.keyring = database, reader, keyring
         self.committer = Committer(database, settings.partitions)
         self.feeds = FeedBook(database, keyring, lambda: self.committer.broken)
+        self.watch = Watch(reader)
         self._limit_events = settings.backlog_events
         self._backlog_events = 0
         self._watcher: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         self.committer.start()
+        self.watch.start()
         self._watcher = asyncio.create_task(self._watch_backlog())
 
     async def close(self) -> None:
         if self._watcher:
             self._watcher.cancel()
+        self.watch.close()
         await self.committer.close()
 
     @property
@@ -118,7 +120,7 @@ class Ingest:
         if feed.format == CANONICAL_FORMAT:
             return await self._signed_scans(feed, secrets, told)
         push = RawPush(
-            feed, told.body or b"", told.content_type, _now(), told.token, headers=told.headers, query=told.query, secrets=secrets or ()
+            feed, told.body or b"", told.content_type, now(), told.token, headers=told.headers, query=told.query, secrets=secrets or ()
         )
         answer = Answering(push, NATIVE[feed.format], new_receipt_id())
         try:
@@ -142,6 +144,7 @@ class Ingest:
             if too_large:
                 raise Unparseable("body.too_large")
             verified = authenticate(format_, push)
+            self.watch.refuse_mistaken(push.feed.feed)
             items = format_.parse(push)
         except BadSignature:
             await self._refuse(push, "unauthenticated", "signature")
@@ -151,10 +154,11 @@ class Ingest:
             return answer.told(Outcome.FAILED, "too_large" if e.code == "body.too_large" else "unparseable", e.code)
         receipt = await self._store(push, items, verified, "quarantined", answer.receipt_id)
         unread = [item.index for item in receipt.items if item.verdict == "quarantined"] if receipt.counts.quarantined else []
+        self.watch.was_read(push.feed.feed, len(unread), receipt.counts.received)
         return answer.told(Outcome.STORED, "stored", unread=unread)
 
     async def _signed_scans(self, feed: Feed, secrets: Sequence[bytes] | None, told: Told) -> Answer:
-        push = RawPush(feed, told.body or b"", told.content_type, _now())
+        push = RawPush(feed, told.body or b"", told.content_type, now())
         if secrets is None:
             raise _later("keyring.unreadable")
         if told.body is None:
@@ -176,7 +180,7 @@ class Ingest:
     async def scans(self, name: str, body: bytes | None, content_type: str, encoding: str, client: str) -> Receipt:
         """A push of the canonical API. Raises Problem: 4xx when nothing was read, 503 when nothing was stored."""
         feed = await self._canonical_feed(name)
-        return await self._scans(RawPush(feed, body or b"", content_type, _now()), body, encoding, client)
+        return await self._scans(RawPush(feed, body or b"", content_type, now()), body, encoding, client)
 
     async def _scans(self, push: RawPush, body: bytes | None, encoding: str, client: str, signed: str | None = None) -> Receipt:
         try:
@@ -288,7 +292,7 @@ def authenticate(format_: Format, push: RawPush) -> str:
     return format_.verify(push, push.secrets)
 
 
-def _now() -> datetime:
+def now() -> datetime:
     return datetime.now(SHANGHAI)
 
 
@@ -344,26 +348,6 @@ class Answering:
         if outcome is Outcome.RETRY:
             telemetry.INGEST_PUSHES.labels(self.push.feed.feed, "later").inc()
         return Answer(self.format.acknowledge(self.push, outcome, SAID[said].format(code=code), unread), self.receipt_id)
-
-
-def inflate(body: bytes | None, encoding: str) -> bytes:
-    """What stands behind `Content-Encoding: gzip`, never more than MAX_BODY_BYTES of it. Raises Unparseable."""
-    if body is None:
-        raise Unparseable("body.too_large")
-    if encoding in ("", "identity"):
-        return body
-    if encoding != "gzip":
-        raise Unparseable("body.encoding_unknown")
-    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    try:
-        plain = inflater.decompress(body, MAX_BODY_BYTES + 1)
-    except zlib.error:
-        raise Unparseable("body.encoding") from None
-    if len(plain) > MAX_BODY_BYTES:
-        raise Unparseable("body.too_large")
-    if not inflater.eof or inflater.unused_data:
-        raise Unparseable("body.encoding")
-    return plain
 
 
 _UNPARSEABLE = {

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from deploy.embedded.installation import Dsns
 from services.ingest.brands import gongpei, kuaidi100, webhook, yunda, zto
 from services.ingest.brands.wire import hmac_base64, md5_base64
-from services.ingest.service import MAX_BODY_BYTES
+from services.ingest.domain.items import MAX_BODY_BYTES
 from shared.auth import ROLES, TENANT_ROLES
 from shared.keyring import Keyring
 from tests.ingest_support import Ingest, event, running
@@ -156,7 +156,7 @@ async def test_completeness_and_quarantine_have_the_documented_fields(ingest: In
         "feed": "zto-yuanqu", "mode": "live", "received_date": "2023-07-14",
         "pushes": {"received": 433, "unauthenticated": 2, "unparseable": 1, "paused": 0},
         "events": {"received": 430, "accepted": 401, "duplicate": 25, "conflict": 1, "quarantined": 2, "rejected": 1},
-        "declared_events": None, "balanced": True,
+        "redriven": 0, "remapped": 0, "declared_events": None, "balanced": True,
     }  # fmt: skip
     page = (await ingest.client.get("/v1/completeness?feed=canon", headers=ingest.bearer("auditor"))).json()
     assert shape(page) == shape({"items": [day], "unpublished_events": 0, "next_cursor": None, "as_of": AS_OF})
@@ -181,11 +181,19 @@ OPERATIONS = [
     ("GET", "/v1/receipts/rcp_a", "receipts:read"),
     ("GET", "/v1/completeness", "completeness:read"),
     ("GET", "/v1/quarantine", "quarantine:read"),
+    ("GET", "/v1/quarantine/qua_1", "quarantine:read"),
+    ("POST", "/v1/quarantine/redrive", "quarantine:work"),
+    ("POST", "/v1/quarantine/dismiss", "quarantine:work"),
+    ("POST", "/v1/manifests", "scans:write"),
+    ("GET", "/v1/manifests/canon/2023-07-14", "receipts:read"),
     ("POST", "/v1/feeds", "feeds:write"),
     ("GET", "/v1/feeds", "feeds:read"),
     ("GET", "/v1/feeds/canon", "feeds:read"),
     ("POST", "/v1/feeds/canon/secret", "feeds:write"),
     ("PATCH", "/v1/feeds/canon", "feeds:write"),
+    ("GET", "/v1/feeds/canon/health", "feeds:read"),
+    ("POST", "/v1/feeds/canon/signature-check", "receipts:read"),
+    ("POST", "/v1/feeds/canon/remap", "feeds:write"),
     ("PUT", "/v1/log/consumers/x", "log:report"),
     ("GET", "/v1/log/consumers", "log:read"),
     ("DELETE", "/v1/log/consumers/x", "log:admin"),

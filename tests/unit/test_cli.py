@@ -8,7 +8,7 @@ import httpx
 import jwt
 import pytest
 
-from deploy import cli, operations
+from deploy import cli, feed_operations
 from deploy.client import Api, Refused
 from deploy.demo import run, statement
 from deploy.demo.show import Show
@@ -236,10 +236,10 @@ CHOICES: dict[str, tuple[list[dict[str, Any]], str | None, bool, str]] = {
 def test_which_feed_a_push_goes_to(case: str) -> None:
     feeds, name, sample, says = CHOICES[case]
     if len(says) == 1:
-        assert operations.choose_feed(feeds, "zto", name, sample=sample)["feed"] == says
+        assert feed_operations.choose_feed(feeds, "zto", name, sample=sample)["feed"] == says
     else:
         with pytest.raises(Refused, match=says):
-            operations.choose_feed(feeds, "zto", name, sample=sample)
+            feed_operations.choose_feed(feeds, "zto", name, sample=sample)
 
 
 async def test_a_refusal_is_read_in_both_languages() -> None:
@@ -266,12 +266,12 @@ async def test_a_refusal_is_read_in_both_languages() -> None:
 async def test_only_what_is_not_there_yet_is_waited_for(
     status: int, body: dict[str, Any], says: str | None, installed: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operations, "EXPLAINED_WITHIN_S", 0.3)
+    monkeypatch.setattr(feed_operations, "EXPLAINED_WITHIN_S", 0.3)
     for service in ("ingest", "registry", "subsidy"):
         installed.choose_port(service)
     answering = httpx.MockTransport(lambda _: httpx.Response(status, json=body))
     async with httpx.AsyncClient(transport=answering) as http:
-        asking = operations.explained(Access(installed), http, "zto", "731", "2023-07-14T00:00:00+08:00")
+        asking = feed_operations.explained(Access(installed), http, "zto", "731", "2023-07-14T00:00:00+08:00")
         if says is None:
             assert "not on the books yet" in "".join(await asking)
         else:

@@ -178,6 +178,12 @@ class Format(Protocol):
     def verify(self, push: RawPush, secrets: Sequence[bytes]) -> str:
         """By which of its schemes the push is authenticated. Raises BadSignature, Unparseable. `token` is not asked here."""
 
+    def document(self, push: RawPush) -> Any:
+        """What the push holds, decoded and not yet read. Raises Unparseable."""
+
+    def reading(self, raw: str) -> Action:
+        """What a raw action means by the table as it is now: the same for a scan that was sent long ago."""
+
     def parse(self, push: RawPush) -> list[Item | Unreadable]:
         """The items in order. Raises Unparseable."""
 

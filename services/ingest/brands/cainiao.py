@@ -89,22 +89,37 @@ SAMPLE: dict[str, Any] = {
 
 
 def verify(push: RawPush, secrets: Sequence[bytes]) -> str:
-    content, given = push.field_bytes("logistics_interface"), put_right(push.field_bytes("data_digest"))
-    if not matches_any(given, [md5_base64(content, secret) for secret in secrets]):
+    text, given = signed(push)
+    if not matches_any(given, [digest(text, secret) for secret in secrets]):
         raise BadSignature
     return "digest"
 
 
-def parse(push: RawPush) -> list[Item | Unreadable]:
+def signed(push: RawPush) -> tuple[bytes, str]:
+    return push.field_bytes("logistics_interface"), put_right(push.field_bytes("data_digest"))
+
+
+def digest(text: bytes, secret: bytes) -> str:
+    return md5_base64(text, secret)
+
+
+def document(push: RawPush) -> Any:
     content = push.field("logistics_interface", gbk=True)
-    document = _of_xml(decode_xml(content)) if content.lstrip().startswith("<") else decode_json(content)
-    document = _snake(document)
-    traces = document.get("traces") if isinstance(document, dict) else None
+    return _snake(_of_xml(decode_xml(content)) if content.lstrip().startswith("<") else decode_json(content))
+
+
+def reading(raw: str) -> Action:
+    return action_of(raw, CODES)
+
+
+def parse(push: RawPush) -> list[Item | Unreadable]:
+    told = document(push)
+    traces = told.get("traces") if isinstance(told, dict) else None
     if not isinstance(traces, list):
         raise Unparseable("content.no_traces")
 
     def scan(index: int, trace: Document, at: str) -> Item:
-        return _item(push, index, words_for_numbers(document), trace, at)
+        return _item(push, index, words_for_numbers(told), trace, at)
 
     return read_each(bounded(traces), [f"/traces/{i}" for i in range(len(traces))], scan)
 
@@ -149,7 +164,7 @@ def _item(push: RawPush, index: int, document: Document, trace: Document, at: st
         scanned_text=scanned_text,
         site_code=site_code,
         site_name=site_name,
-        action=action_of(raw, CODES),
+        action=reading(raw),
         mapping_version=MAPPING_VERSION,
         identity=(raw, sent_at, site_code, site_name),
         order_no=code(document, "biz_code"),
@@ -174,7 +189,7 @@ def sign(payload: Any, secret: bytes) -> Wire:
     content = dumps(payload)
     fields = {
         "logistics_interface": content,
-        "data_digest": md5_base64(content, secret),
+        "data_digest": digest(content, secret),
         "msg_type": "TRACE_PUSH",
         "logistic_provider_id": "tongcun",
     }

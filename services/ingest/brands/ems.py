@@ -128,10 +128,18 @@ def _json(push: RawPush) -> bytes:
     return opened
 
 
+def document(push: RawPush) -> Any:
+    return decode_json(_json(push))
+
+
+def reading(raw: str) -> Action:
+    return action_of(raw if raw in CODES else raw.partition("/")[0], CODES)
+
+
 def parse(push: RawPush) -> list[Item | Unreadable]:
-    document = decode_json(_json(push))
-    wrapped = isinstance(document, dict) and "responseItems" in document
-    told, at = (document["responseItems"], "/responseItems") if wrapped else (document, "")
+    told, at = document(push), ""
+    if isinstance(told, dict) and "responseItems" in told:
+        told, at = told["responseItems"], "/responseItems"
     many = isinstance(told, list)
     operations = bounded(told if many else [told])
 
@@ -156,7 +164,7 @@ def _item(push: RawPush, index: int, operation: Document, at: str) -> Item:
         scanned_text=scanned_text,
         site_code=site_code,
         site_name=site_name,
-        action=action_of(named if named in CODES else raw, CODES),
+        action=reading(named),
         mapping_version=MAPPING_VERSION,
         identity=(named, sent_at, site_code, site_name),
         retracts=_retracts(raw, detail),
@@ -167,7 +175,7 @@ def _retracts(raw: str, detail: str | None) -> Retracts | None:
     undone = UNDOES.get(raw)
     if undone is None:
         return None
-    return Retracts(previous_action=action_of(f"{undone}/{detail}" if f"{undone}/{detail}" in CODES else undone, CODES))
+    return Retracts(previous_action=reading(f"{undone}/{detail}" if detail else undone))
 
 
 def acknowledge(push: RawPush, outcome: Outcome, message: str, unread: Sequence[int] = ()) -> Ack:

@@ -89,10 +89,19 @@ SAMPLE: list[dict[str, Any]] = [
 
 
 def verify(push: RawPush, secrets: Sequence[bytes]) -> str:
-    envelope = _envelope(push)
-    if not matches_any(put_right(envelope["dataDigest"]), [hmac_base64(envelope["data"], secret) for secret in secrets]):
+    text, given = signed(push)
+    if not matches_any(given, [digest(text, secret) for secret in secrets]):
         raise BadSignature
     return "hmac"
+
+
+def signed(push: RawPush) -> tuple[bytes, str]:
+    envelope = _envelope(push)
+    return envelope["data"], put_right(envelope["dataDigest"])
+
+
+def digest(text: bytes, secret: bytes) -> str:
+    return hmac_base64(text, secret)
 
 
 def _envelope(push: RawPush) -> Mapping[str, bytes]:
@@ -111,9 +120,17 @@ def _envelope(push: RawPush) -> Mapping[str, bytes]:
         raise Unparseable("json.invalid") from None
 
 
+def document(push: RawPush) -> Any:
+    return decode_json(_envelope(push)["data"])
+
+
+def reading(raw: str) -> Action:
+    return action_of(raw, CODES)
+
+
 def parse(push: RawPush) -> list[Item | Unreadable]:
-    document = decode_json(_envelope(push)["data"])
-    scans = bounded(document if isinstance(document, list) else [document])
+    told = document(push)
+    scans = bounded(told if isinstance(told, list) else [told])
 
     def scan(index: int, fields: Document, at: str) -> Item:
         return _item(push, index, fields, at)
@@ -136,7 +153,7 @@ def _item(push: RawPush, index: int, scan: Document, at: str) -> Item:
         scanned_text=scanned_text,
         site_code=site_code,
         site_name=site_name,
-        action=action_of(raw, CODES),
+        action=reading(raw),
         mapping_version=MAPPING_VERSION,
         identity=(scan_id,) if scan_id else (raw, sent_at, site_code, site_name),
         order_no=code(scan, "orderNo", at),

@@ -80,21 +80,38 @@ SAMPLE: dict[str, Any] = {
 
 
 def verify(push: RawPush, secrets: Sequence[bytes]) -> str:
-    if not matches_any(push.query.get("sign", "").upper(), [_sign(push.query, push.body, secret) for secret in secrets]):
+    text, given = signed(push)
+    if not matches_any(given, [digest(text, secret) for secret in secrets]):
         raise BadSignature
     return "digest"
 
 
-def _sign(query: Mapping[str, str], body: bytes, secret: bytes) -> str:
+def signed(push: RawPush) -> tuple[bytes, str]:
+    return _named(push.query, push.body), push.query.get("sign", "").upper()
+
+
+def digest(text: bytes, secret: bytes) -> str:
+    return md5_hex(secret + text + secret).upper()
+
+
+def _named(query: Mapping[str, str], body: bytes) -> bytes:
     named = {name: query.get(name, "").encode(errors="replace") for name in _SIGNED} | {"param_json": body}
-    return md5_hex(secret + b"".join(name.encode() + value for name, value in named.items()) + secret).upper()
+    return b"".join(name.encode() + value for name, value in named.items())
+
+
+def document(push: RawPush) -> Any:
+    return decode_json(push.body)
+
+
+def reading(raw: str) -> Action:
+    return action_of(raw.partition("/")[0], CODES)
 
 
 def parse(push: RawPush) -> list[Item | Unreadable]:
     def scan(index: int, document: Document, at: str) -> Item:
         return _item(push, index, words_for_numbers(document))
 
-    return [told for item in read_each([decode_json(push.body)], [""], scan) for told in _with_new_number(push, item)]
+    return [told for item in read_each([document(push)], [""], scan) for told in _with_new_number(push, item)]
 
 
 def _item(push: RawPush, index: int, document: Document) -> Item:
@@ -112,7 +129,7 @@ def _item(push: RawPush, index: int, document: Document) -> Item:
         scanned_text=scanned_text,
         site_code=site_code,
         site_name=site_name,
-        action=action_of(raw, CODES),
+        action=reading(raw),
         mapping_version=MAPPING_VERSION,
         identity=(named, sent_at, site_code, site_name),
         order_no=code(document, "orderId"),
@@ -144,4 +161,4 @@ def sign(payload: Any, secret: bytes) -> Wire:
         "v": "2.0",
         "algorithm": "md5-salt",
     }
-    return Wire(body, JSON, query=urlencode(query | {"sign": _sign(query, body, secret)}))
+    return Wire(body, JSON, query=urlencode(query | {"sign": digest(_named(query, body), secret)}))

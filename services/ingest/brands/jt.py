@@ -84,21 +84,36 @@ SAMPLE: dict[str, Any] = {
 
 
 def verify(push: RawPush, secrets: Sequence[bytes]) -> str:
-    content = push.field_bytes("bizContent")
-    given = put_right(push.headers.get("digest") or push.form.get("digest", b""))
-    if not matches_any(given, [md5_base64(content, secret) for secret in secrets]):
+    text, given = signed(push)
+    if not matches_any(given, [digest(text, secret) for secret in secrets]):
         raise BadSignature
     return "digest"
 
 
+def signed(push: RawPush) -> tuple[bytes, str]:
+    return push.field_bytes("bizContent"), put_right(push.headers.get("digest") or push.form.get("digest", b""))
+
+
+def digest(text: bytes, secret: bytes) -> str:
+    return md5_base64(text, secret)
+
+
+def document(push: RawPush) -> Any:
+    return decode_json(push.field("bizContent"))
+
+
+def reading(raw: str) -> Action:
+    return action_of(_number(raw), CODES)
+
+
 def parse(push: RawPush) -> list[Item | Unreadable]:
-    document = decode_json(push.field("bizContent"))
-    details = document.get("details") if isinstance(document, dict) else None
+    told = document(push)
+    details = told.get("details") if isinstance(told, dict) else None
     if not isinstance(details, list):
         raise Unparseable("json.no_details")
 
     def scan(index: int, detail: Document, at: str) -> Item:
-        return _item(push, index, document, words_for_numbers(detail), at)
+        return _item(push, index, told, words_for_numbers(detail), at)
 
     return read_each(bounded(details), [f"/details/{i}" for i in range(len(details))], scan)
 
@@ -116,7 +131,7 @@ def _item(push: RawPush, index: int, document: Document, detail: Document, at: s
         scanned_text=scanned_text,
         site_code=site_code,
         site_name=site_name,
-        action=action_of(_number(raw), CODES),
+        action=reading(raw),
         mapping_version=MAPPING_VERSION,
         identity=(raw, sent_at, site_code, site_name),
         order_no=code(document, "txlogisticId"),
@@ -143,5 +158,5 @@ def acknowledge(push: RawPush, outcome: Outcome, message: str, unread: Sequence[
 
 def sign(payload: Any, secret: bytes) -> Wire:
     content = dumps(payload)
-    headers = {"apiAccount": "tongcun", "digest": md5_base64(content, secret), "timestamp": "1689297124000"}
+    headers = {"apiAccount": "tongcun", "digest": digest(content, secret), "timestamp": "1689297124000"}
     return Wire(urlencode({"bizContent": content}).encode(), FORM, headers)

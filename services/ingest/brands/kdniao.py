@@ -112,19 +112,31 @@ SAMPLE: dict[str, Any] = {
 
 
 def verify(push: RawPush, secrets: Sequence[bytes]) -> str:
-    data, given = push.field_bytes("RequestData"), put_right(push.form.get("DataSign", b""))
-    if not matches_any(given, [_sign(data, secret) for secret in secrets]):
+    text, given = signed(push)
+    if not matches_any(given, [digest(text, secret) for secret in secrets]):
         raise BadSignature
     return "digest"
 
 
-def _sign(data: bytes, secret: bytes) -> str:
-    return b64encode(md5_hex(data + secret).encode()).decode()
+def signed(push: RawPush) -> tuple[bytes, str]:
+    return push.field_bytes("RequestData"), put_right(push.form.get("DataSign", b""))
+
+
+def digest(text: bytes, secret: bytes) -> str:
+    return b64encode(md5_hex(text + secret).encode()).decode()
+
+
+def document(push: RawPush) -> Any:
+    return decode_json(push.field("RequestData"))
+
+
+def reading(raw: str) -> Action:
+    return action_of(raw, CODES)
 
 
 def parse(push: RawPush) -> list[Item | Unreadable]:
-    document = decode_json(push.field("RequestData"))
-    parcels = document.get("Data") if isinstance(document, dict) else None
+    told = document(push)
+    parcels = told.get("Data") if isinstance(told, dict) else None
     if not isinstance(parcels, list):
         raise Unparseable("json.no_data")
     scans = bounded([scan for i, parcel in enumerate(parcels) for scan in _scans(parcel, f"/Data/{i}")])
@@ -160,7 +172,7 @@ def _item(push: RawPush, index: int, parcel: Document, trace: Document, at: str)
         scanned_text=scanned_text,
         site_code=None,
         site_name=site_name,
-        action=action_of(raw, CODES),
+        action=reading(raw),
         mapping_version=MAPPING_VERSION,
         identity=(raw, sent_at, None, site_name),
         order_no=code(parcel, "OrderCode", of_parcel),
@@ -185,13 +197,13 @@ def acknowledge(push: RawPush, outcome: Outcome, message: str, unread: Sequence[
 def _business(push: RawPush) -> str:
     """The sender's own number, given back as it came."""
     try:
-        document = decode_json(push.field("RequestData"))
+        told = document(push)
     except Unparseable:
         return ""
-    told = document.get("EBusinessID") if isinstance(document, dict) else None
-    return told if isinstance(told, str) and len(told) <= MAX_CODE and told.isprintable() else ""
+    number = told.get("EBusinessID") if isinstance(told, dict) else None
+    return number if isinstance(number, str) and len(number) <= MAX_CODE and number.isprintable() else ""
 
 
 def sign(payload: Any, secret: bytes) -> Wire:
     data = dumps(payload)
-    return Wire(urlencode({"RequestData": data, "RequestType": "102", "DataSign": _sign(data, secret)}).encode(), FORM)
+    return Wire(urlencode({"RequestData": data, "RequestType": "102", "DataSign": digest(data, secret)}).encode(), FORM)

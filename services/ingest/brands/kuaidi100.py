@@ -100,27 +100,42 @@ SAMPLE: dict[str, Any] = {
 
 
 def verify(push: RawPush, secrets: Sequence[bytes]) -> str:
-    param = push.field_bytes("param")
-    given = push.form.get("sign", b"").decode("ascii", errors="replace").upper()
-    if not matches_any(given, [md5_hex_upper(param, secret) for secret in secrets]):
+    text, given = signed(push)
+    if not matches_any(given, [digest(text, secret) for secret in secrets]):
         raise BadSignature
     return "digest"
 
 
+def signed(push: RawPush) -> tuple[bytes, str]:
+    return push.field_bytes("param"), push.form.get("sign", b"").decode("ascii", errors="replace").upper()
+
+
+def digest(text: bytes, secret: bytes) -> str:
+    return md5_hex_upper(text, secret)
+
+
+def document(push: RawPush) -> Any:
+    return decode_json(push.field("param"))
+
+
+def reading(raw: str) -> Action:
+    return action_of(raw, CODES)
+
+
 def parse(push: RawPush) -> list[Item | Unreadable]:
-    document = decode_json(push.field("param"))
-    if not isinstance(document, dict):
+    told = document(push)
+    if not isinstance(told, dict):
         raise Unparseable("json.not_an_object")
-    result = {} if document.get("lastResult") is None else document["lastResult"]
+    result = {} if told.get("lastResult") is None else told["lastResult"]
     data = result.get("data") if isinstance(result, dict) else None
     if not isinstance(result, dict) or not isinstance(data, list | None):
         raise Unparseable("json.no_last_result")
     if not data:
-        return _without_history(document, result)
+        return _without_history(told, result)
     moments = bounded(data)
 
     def scan(index: int, moment: Document, at: str) -> Item:
-        _same_carrier(document, result)
+        _same_carrier(told, result)
         return _item(push, index, result, moment, at)
 
     return read_each(moments, [f"/lastResult/data/{i}" for i in range(len(moments))], scan)
@@ -157,7 +172,7 @@ def _item(push: RawPush, index: int, result: Document, moment: Document, at: str
         scanned_text=scanned_text,
         site_code=None,
         site_name=site_name,
-        action=action_of(code, CODES),
+        action=reading(code),
         mapping_version=MAPPING_VERSION,
         identity=(code, sent_at, None, site_name),
     )

@@ -30,12 +30,14 @@ A sender keeps the format, the signature and the answer that it has: point its p
 来源不必改一行代码：把原有推送地址换成下面的地址即可。
 
 - The address is `POST /v1/push/{feed}`; `tongcun feed create NAME --format FORMAT` makes the feed and shows its secret once
-  (`--secret-file` for one that the sender has already).
+  (`--secret-file` for one that the sender has already), `tongcun feed kit NAME` writes a folder to try it with.
 - A push is at most 1 MiB and 500 scans, JSON and XML nest at most 32 deep, a form has at most 32 fields. Bytes are verified as they came;
   a `+` that arrives as a space in a digest is put right. UTF-8, and GBK where the page says so.
 - Every answer carries `Receipt-Id`. HTTP 200 with the sender's success body: stored for good. HTTP 200 with its failure body: mend it and
   push again. HTTP 503 with its failure body and `Retry-After`: nothing was stored, push the same again.
 - A scan that cannot be read is kept (quarantined) and named in the receipt; its neighbours count. An unknown code is kept as `unknown`.
+- A corrected code table counts with its higher *mapping version*: `tongcun ingest remap FEED` sends a feed's events again.
+- `POST /v1/feeds/{feed}/signature-check` takes the same request for a sandbox feed, with a token, and says why its signature is refused.
 - Times without a zone are +08:00. Names, telephone numbers and addresses stay in the encrypted inbox.
 """
 
@@ -96,6 +98,14 @@ def curl(wire: Wire, url: str, feed: str) -> str:
     headers = {"Content-Type": wire.content_type, **wire.headers}
     said = " \\\n  ".join(f"-H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items())
     return f"curl -sS {shlex.quote(url + wire.path(feed))} \\\n  {said} \\\n  --data-binary {shlex.quote(wire.body.decode())}"
+
+
+def curl_of_file(wire: Wire, url: str, feed: str, path: str, file: str) -> str:
+    """The same with the body in a file beside it; `$TOKEN` is the shell's to fill in."""
+    address = url + (wire.path(feed) if path.startswith("/v1/push/") else path)
+    headers = {"Content-Type": wire.content_type, **wire.headers}
+    said = " \\\n  ".join(f'-H "{name}: {value}"' for name, value in headers.items())
+    return f"curl -sS -i {shlex.quote(address)} \\\n  {said} \\\n  --data-binary @{file}"
 
 
 if __name__ == "__main__":

@@ -87,8 +87,12 @@ def verify(push: RawPush, secrets: Sequence[bytes]) -> str:
     raise BadSignature  # nothing in the body is signed: only the secret address tells who it is
 
 
+def reading(raw: str) -> Action:
+    return action_of(raw, CODES)
+
+
 def parse(push: RawPush) -> list[Item | Unreadable]:
-    routes = _routes(push)
+    routes = document(push)
 
     def scan(index: int, route: Document, at: str) -> Item:
         return _item(push, index, route, at)
@@ -100,15 +104,16 @@ def _is_xml(push: RawPush) -> bool:
     return "json" not in push.content_type and not push.body.lstrip().startswith(b"{")
 
 
-def _routes(push: RawPush) -> list[Any]:
+def document(push: RawPush) -> list[Any]:
+    """The nodes of the route, whichever way they came."""
     if _is_xml(push):
         content = push.text(push.body, gbk=True) if push.body.lstrip().startswith(b"<") else push.field("content", gbk=True)
         root = decode_xml(content)
         if root.tag != "Request" or root.get("service") != SERVICE:
             raise Unparseable("xml.no_route_push")
         return bounded([dict(route.attrib) for route in root.iterfind("Body/WaybillRoute")])
-    document = decode_json(push.body)
-    body = document.get("Body") if isinstance(document, dict) else None
+    told = decode_json(push.body)
+    body = told.get("Body") if isinstance(told, dict) else None
     routes = body.get("WaybillRoute") if isinstance(body, dict) else None
     if not isinstance(routes, list):
         raise Unparseable("json.no_waybill_route")
@@ -129,7 +134,7 @@ def _item(push: RawPush, index: int, route: Document, at: str) -> Item:
         scanned_text=scanned_text,
         site_code=None,
         site_name=site_name,
-        action=action_of(raw, CODES),
+        action=reading(raw),
         mapping_version=MAPPING_VERSION,
         identity=(node,) if node else (raw, sent_at, None, site_name),
         order_no=code(route, "orderid", at),
@@ -151,7 +156,7 @@ def _xml_ack(push: RawPush, outcome: Outcome, message: str, unread: Sequence[int
         return xml_bytes(response)
     SubElement(response, "Head").text = "OK"
     if unread:
-        nodes = [str(route.get("id") or "") for route in _routes(push)]
+        nodes = [str(route.get("id") or "") for route in document(push)]
         failed = set(unread)
         told = {"id": [n for i, n in enumerate(nodes) if i not in failed], "id_error": [n for i, n in enumerate(nodes) if i in failed]}
         SubElement(SubElement(response, "Body"), "WaybillRouteResponse", {name: ",".join(ids) for name, ids in told.items()})

@@ -75,11 +75,18 @@ SAMPLE: dict[str, Any] = {
 
 
 def verify(push: RawPush, secrets: Sequence[bytes]) -> str:
-    content = _content(push)
-    given = put_right(push.form.get("data_digest", b"") if _is_form(push) else _beside(push))
-    if not matches_any(given, [md5_base64(content, secret) for secret in secrets]):
+    text, given = signed(push)
+    if not matches_any(given, [digest(text, secret) for secret in secrets]):
         raise BadSignature
     return "digest"
+
+
+def signed(push: RawPush) -> tuple[bytes, str]:
+    return _content(push), put_right(push.form.get("data_digest", b"") if _is_form(push) else _beside(push))
+
+
+def digest(text: bytes, secret: bytes) -> str:
+    return md5_base64(text, secret)
 
 
 def _is_form(push: RawPush) -> bool:
@@ -94,15 +101,23 @@ def _beside(push: RawPush) -> str:
     return push.query.get("data_digest") or push.headers.get("data_digest") or push.headers.get("data-digest") or ""
 
 
+def document(push: RawPush) -> Any:
+    return decode_json(push.text(_content(push)))
+
+
+def reading(raw: str) -> Action:
+    return action_of(raw, CODES)
+
+
 def parse(push: RawPush) -> list[Item | Unreadable]:
-    document = decode_json(push.text(_content(push)))
-    if not isinstance(document, dict):
+    told = document(push)
+    if not isinstance(told, dict):
         raise Unparseable("json.not_an_object")
 
     def scan(index: int, trace: Document, at: str) -> Item:
-        return _item(push, index, document, trace, at)
+        return _item(push, index, told, trace, at)
 
-    return read_each([document.get("trace")], ["/trace"], scan)
+    return read_each([told.get("trace")], ["/trace"], scan)
 
 
 def _item(push: RawPush, index: int, document: Document, trace: Document, at: str) -> Item:
@@ -121,7 +136,7 @@ def _item(push: RawPush, index: int, document: Document, trace: Document, at: st
         scanned_text=scanned_text,
         site_code=site_code,
         site_name=site_name,
-        action=action_of(raw, CODES),
+        action=reading(raw),
         mapping_version=MAPPING_VERSION,
         identity=(key,) if key else (raw, sent_at, site_code, site_name),
     )
@@ -147,7 +162,7 @@ def sign(payload: Any, secret: bytes) -> Wire:
     content = dumps(payload)
     fields = {
         "content": content,
-        "data_digest": md5_base64(content, secret),
+        "data_digest": digest(content, secret),
         "api_name": "STO_TRACE_PLATFORM_PUSH",
         "from_appkey": "sto_trace",
         "from_code": "sto_trace",

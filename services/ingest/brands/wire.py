@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import re
+import zlib
 from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,7 @@ import msgspec
 from defusedxml import DefusedXmlException, ElementTree
 
 from services.ingest.brands.base import Ack, Outcome, Unparseable
-from services.ingest.domain.items import MAX_DEPTH, MAX_ITEMS
+from services.ingest.domain.items import MAX_BODY_BYTES, MAX_DEPTH, MAX_ITEMS
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -139,6 +140,31 @@ def xml_bytes(element: Element) -> bytes:
     """In UTF-8, without a declaration: the senders' own samples have none."""
     made: bytes = tostring(element, encoding="utf-8")
     return made
+
+
+def inflate(body: bytes | None, encoding: str) -> bytes:
+    """What stands behind `Content-Encoding: gzip`, never more than MAX_BODY_BYTES of it. Raises Unparseable."""
+    if body is None:
+        raise Unparseable("body.too_large")
+    if encoding in ("", "identity"):
+        return body
+    if encoding != "gzip":
+        raise Unparseable("body.encoding_unknown")
+    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        plain = inflater.decompress(body, MAX_BODY_BYTES + 1)
+    except zlib.error:
+        raise Unparseable("body.encoding") from None
+    if len(plain) > MAX_BODY_BYTES:
+        raise Unparseable("body.too_large")
+    if not inflater.eof or inflater.unused_data:
+        raise Unparseable("body.encoding")
+    return plain
+
+
+def inflated(body: bytes) -> bytes:
+    """A body as it was stored: whether it was zipped shows in its first bytes."""
+    return inflate(body, "gzip" if body.startswith(b"\x1f\x8b") else "")
 
 
 def bounded(items: list[Any]) -> list[Any]:

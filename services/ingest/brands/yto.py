@@ -65,24 +65,36 @@ SAMPLE: dict[str, Any] = {
 
 
 def verify(push: RawPush, secrets: Sequence[bytes]) -> str:
-    xml, given = push.field_bytes("logistics_interface"), put_right(push.field_bytes("data_digest"))
-    if not matches_any(given, [md5_base64(xml, secret) for secret in secrets]):
+    text, given = signed(push)
+    if not matches_any(given, [digest(text, secret) for secret in secrets]):
         raise BadSignature
     return "digest"
 
 
-def _told(push: RawPush) -> dict[str, str | None]:
+def signed(push: RawPush) -> tuple[bytes, str]:
+    return push.field_bytes("logistics_interface"), put_right(push.field_bytes("data_digest"))
+
+
+def digest(text: bytes, secret: bytes) -> str:
+    return md5_base64(text, secret)
+
+
+def document(push: RawPush) -> dict[str, str | None]:
     root = decode_xml(push.field("logistics_interface", gbk=True))
     if root.tag != "UpdateInfo":
         raise Unparseable("xml.no_update_info")
     return texts(root)
 
 
+def reading(raw: str) -> Action:
+    return action_of(raw, CODES)
+
+
 def parse(push: RawPush) -> list[Item | Unreadable]:
     def scan(index: int, document: Document, at: str) -> Item:
         return _item(push, index, document)
 
-    return read_each([_told(push)], [""], scan)
+    return read_each([document(push)], [""], scan)
 
 
 def _item(push: RawPush, index: int, document: Document) -> Item:
@@ -98,7 +110,7 @@ def _item(push: RawPush, index: int, document: Document) -> Item:
         scanned_text=scanned_text,
         site_code=None,
         site_name=site_name,
-        action=action_of(raw, CODES),
+        action=reading(raw),
         mapping_version=MAPPING_VERSION,
         identity=(raw, sent_at, None, site_name),
         order_no=code(document, "txLogisticID"),
@@ -118,7 +130,7 @@ def _raw_action(document: Document) -> str:
 
 def acknowledge(push: RawPush, outcome: Outcome, message: str, unread: Sequence[int] = ()) -> Ack:
     try:
-        order = _told(push).get("txLogisticID") or ""
+        order = document(push).get("txLogisticID") or ""
     except Unparseable:
         order = ""
     response = Element("Response")
@@ -133,5 +145,5 @@ def sign(payload: Any, secret: bytes) -> Wire:
     for tag, text in payload.items():
         SubElement(root, tag).text = str(text)
     xml = xml_bytes(root)
-    fields = {"logistics_interface": xml, "data_digest": md5_base64(xml, secret), "clientId": "TONGCUN", "type": "online"}
+    fields = {"logistics_interface": xml, "data_digest": digest(xml, secret), "clientId": "TONGCUN", "type": "online"}
     return Wire(urlencode(fields).encode(), FORM)

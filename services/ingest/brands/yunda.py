@@ -60,10 +60,19 @@ SAMPLE: dict[str, Any] = {
 
 
 def verify(push: RawPush, secrets: Sequence[bytes]) -> str:
-    signed, given = (push.body, push.headers["sign"]) if "sign" in push.headers else _envelope(push)
-    if not matches_any(given.lower(), [_sign(signed, secret) for secret in secrets]):
+    text, given = signed(push)
+    if not matches_any(given, [digest(text, secret) for secret in secrets]):
         raise BadSignature
     return "digest"
+
+
+def signed(push: RawPush) -> tuple[bytes, str]:
+    text, given = (push.body, push.headers["sign"]) if "sign" in push.headers else _envelope(push)
+    return text, given.lower()
+
+
+def digest(text: bytes, secret: bytes) -> str:
+    return md5_hex(text + b"_" + secret)
 
 
 def _envelope(push: RawPush) -> tuple[bytes, str]:
@@ -74,10 +83,6 @@ def _envelope(push: RawPush) -> tuple[bytes, str]:
     raise BadSignature
 
 
-def _sign(text: bytes, secret: bytes) -> str:
-    return md5_hex(text + b"_" + secret)
-
-
 def _bytes(text: str) -> bytes:
     try:
         return text.encode()
@@ -85,22 +90,31 @@ def _bytes(text: str) -> bytes:
         raise Unparseable("json.invalid") from None
 
 
-def parse(push: RawPush) -> list[Item | Unreadable]:
-    document = decode_json(push.body)
+def document(push: RawPush) -> Any:
+    told = decode_json(push.body)
     for _ in range(2):  # an envelope, or a text in it
-        data = document.get("data") if isinstance(document, dict) else None
+        data = told.get("data") if isinstance(told, dict) else None
         if isinstance(data, str):
-            document = decode_json(_bytes(data))
+            told = decode_json(_bytes(data))
         elif isinstance(data, dict):
-            document = data
-    if not isinstance(document, dict):
+            told = data
+    return told
+
+
+def reading(raw: str) -> Action:
+    return action_of(raw, CODES)
+
+
+def parse(push: RawPush) -> list[Item | Unreadable]:
+    told = document(push)
+    if not isinstance(told, dict):
         raise Unparseable("json.not_an_object")
-    steps, at = ([document], "") if "steps" not in document else (document["steps"], "/steps")
+    steps, at = ([told], "") if "steps" not in told else (told["steps"], "/steps")
     if not isinstance(steps, list):
         raise Unparseable("json.no_steps")
 
     def scan(index: int, step: Document, pointer: str) -> Item:
-        return _item(push, index, words_for_numbers(document), words_for_numbers(step), pointer)
+        return _item(push, index, words_for_numbers(told), words_for_numbers(step), pointer)
 
     return read_each(bounded(steps), [f"{at}/{i}" if at else "" for i in range(len(steps))], scan)
 
@@ -118,7 +132,7 @@ def _item(push: RawPush, index: int, document: Document, step: Document, at: str
         scanned_text=scanned_text,
         site_code=site_code,
         site_name=site_name,
-        action=action_of(raw, CODES),
+        action=reading(raw),
         mapping_version=MAPPING_VERSION,
         identity=(raw, sent_at, site_code, site_name),
         order_no=code(document, "orderid"),
@@ -133,4 +147,4 @@ def acknowledge(push: RawPush, outcome: Outcome, message: str, unread: Sequence[
 
 def sign(payload: Any, secret: bytes) -> Wire:
     data = dumps(payload)
-    return Wire(dumps({"data": data.decode(), "appKey": "tongcun", "sign": _sign(data, secret)}), JSON)
+    return Wire(dumps({"data": data.decode(), "appKey": "tongcun", "sign": digest(data, secret)}), JSON)

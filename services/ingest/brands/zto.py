@@ -50,28 +50,43 @@ SAMPLE: dict[str, Any] = {
 
 
 def verify(push: RawPush, secrets: Sequence[bytes]) -> str:
-    data, given = push.field_bytes("data"), put_right(push.field_bytes("data_digest"))
-    if not matches_any(given, [md5_base64(data, secret) for secret in secrets]):
+    text, given = signed(push)
+    if not matches_any(given, [digest(text, secret) for secret in secrets]):
         raise BadSignature
     return "digest"
+
+
+def signed(push: RawPush) -> tuple[bytes, str]:
+    return push.field_bytes("data"), put_right(push.field_bytes("data_digest"))
+
+
+def digest(text: bytes, secret: bytes) -> str:
+    return md5_base64(text, secret)
+
+
+def document(push: RawPush) -> Any:
+    return decode_json(push.field("data"))
+
+
+def reading(raw: str) -> Action:
+    """`RETURN_SCAN/改地址`: what was sent, and by which word we tell what it means."""
+    code_, _, kind = raw.partition("/")
+    return Action.DEPARTED if code_ == "RETURN_SCAN" and kind in READDRESSING else action_of(code_, CODES)
 
 
 def parse(push: RawPush) -> list[Item | Unreadable]:
     def scan(index: int, document: Document, at: str) -> Item:
         return _item(push, index, document)
 
-    return read_each([decode_json(push.field("data"))], [""], scan)
+    return read_each([document(push)], [""], scan)
 
 
 def _item(push: RawPush, index: int, document: Document) -> Item:
     permitted(BRAND, push.feed.brands, "")
     raw = required_code(document, "action")
-    action = action_of(raw, CODES)
     if raw == "RETURN_SCAN":
         kind = code(document, "returnType") or code(document, "returnUpdateType")
-        if kind:  # part of what was sent, since our reading rests on it
-            raw = f"{raw}/{kind}"
-            action = Action.DEPARTED if kind in READDRESSING else action
+        raw = f"{raw}/{kind}" if kind else raw  # part of what was sent, since our reading rests on it
     sent_at, scanned_text, scanned_at = shanghai_time(document, "actionTime", push.latest)
     site_code, site_name = code(document, "facilityCode"), place(document, "facilityName")
     return Item(
@@ -83,7 +98,7 @@ def _item(push: RawPush, index: int, document: Document) -> Item:
         scanned_text=scanned_text,
         site_code=site_code,
         site_name=site_name,
-        action=action,
+        action=reading(raw),
         mapping_version=MAPPING_VERSION,
         identity=(raw, sent_at, site_code, site_name),
     )
@@ -97,5 +112,5 @@ def acknowledge(push: RawPush, outcome: Outcome, message: str, unread: Sequence[
 
 def sign(payload: Any, secret: bytes) -> Wire:
     data = dumps(payload)
-    fields = {"data": data, "data_digest": md5_base64(data, secret), "company_id": "tongcun", "msg_type": "Traces"}
+    fields = {"data": data, "data_digest": digest(data, secret), "company_id": "tongcun", "msg_type": "Traces"}
     return Wire(urlencode(fields).encode(), FORM)

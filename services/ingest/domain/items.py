@@ -10,6 +10,7 @@ from shared.calendar import SHANGHAI
 from shared.contracts.scan import Retracts
 from shared.identity import content, event_key, parcel_key
 
+MAX_BODY_BYTES = 1 << 20  # of a push, inflated, too
 MAX_ITEMS = 500  # of one push
 MAX_DEPTH = 32  # of JSON
 MAX_WAYBILL = 32

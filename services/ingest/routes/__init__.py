@@ -1,18 +1,23 @@
 """HTTP: translate only."""
 
 from datetime import datetime
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Query, Request
 from starlette.exceptions import HTTPException
 
 from services.ingest import repository
-from services.ingest.service import MAX_BODY_BYTES, Ingest
+from services.ingest.domain.items import MAX_BODY_BYTES
+from services.ingest.service import Ingest
 from shared.auth import Principal
 from shared.db import Read
 from shared.http import AsOf, read_body
 from shared.problems import Problem
 
 NOBODY = ""  # no feed has this name: whoever is limited to an operator, a merchant or a township owns no feed
+
+
+Filter = Annotated[str | None, Query(max_length=2000, pattern="^[^\\x00]*$", description="one or more, comma-separated")]
 
 
 def ingest(request: Request) -> Ingest:

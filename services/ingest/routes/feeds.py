@@ -2,12 +2,14 @@
 
 from fastapi import APIRouter, Request, Response
 
-from services.ingest import feeds, repository, schemas
+from services.ingest import again, checking, feeds, repository, schemas, watch
 from services.ingest.brands.base import Feed
 from services.ingest.routes import as_of, ingest
-from shared.auth import requires
+from services.ingest.routes.pushes import NATIVE_BODY, native_push
+from shared.auth import Principal, requires
 from shared.http import DEFAULT_LIMIT, CursorParam, Limit, bad_cursor, decode_cursor, encode_cursor, next_link, reply
 from shared.openapi import problems
+from shared.problems import not_found
 
 router = APIRouter(tags=["feeds 来源"])
 
@@ -66,6 +68,33 @@ async def get(request: Request, feed: schemas.FeedName) -> Response:
         return reply(request, schemas.FeedView.of(await feeds.get(read, feed), as_of=await as_of(read)))
 
 
+@router.get(
+    "/v1/feeds/{feed}/health",
+    summary="How a feed is doing 来源运行状况",
+    response_model=schemas.FeedHealth,
+    responses=problems(404),
+    dependencies=[requires("feeds:read")],
+)
+async def health(request: Request, feed: schemas.FeedName) -> Response:
+    """Its last push and scan, its last hour, its clock, and whether it is silent, degraded or failing."""
+    async with ingest(request).reader.read() as read:
+        return reply(request, await watch.health(read, feed))
+
+
+@router.post(
+    "/v1/feeds/{feed}/signature-check",
+    summary="Why a push is refused 签名自检",
+    response_model=schemas.SignatureCheck,
+    responses=problems(404, 409, 413),
+    openapi_extra=NATIVE_BODY,
+)
+async def signature_check(request: Request, feed: schemas.FeedName, principal: Principal = requires("receipts:read")) -> Response:
+    """For a sandbox feed: send here exactly what you push, and read why its signature is not good. Nothing is stored."""
+    if principal.claim_kind is not None and principal.tenant("feed") != feed:
+        raise not_found("该来源", "feed", "feed.unknown")
+    return reply(request, await checking.signature(ingest(request), feed, await native_push(request, None)))
+
+
 @router.post(
     "/v1/feeds/{feed}/secret",
     summary="New secret of a feed 更换来源密钥",
@@ -80,6 +109,25 @@ async def rotate(request: Request, feed: schemas.FeedName, body: schemas.FeedRot
         made = await feeds.rotate(tx, service.keyring, feed, body.overlap_s, body.secret)
     service.feeds.forget(feed)
     return reply(request, schemas.FeedSecret(feed=feed, secret=made.secret, secret_id=made.secret_id, overlap_s=body.overlap_s))
+
+
+@router.post(
+    "/v1/feeds/{feed}/remap",
+    summary="Send events again as a corrected table reads them 按修订后的编码表重发",
+    response_model=schemas.Remapped,
+    responses=problems(404, 409, body=True),
+)
+async def remap(request: Request, feed: schemas.FeedName, body: schemas.Remap, principal: Principal = requires("feeds:write")) -> Response:
+    """Of one partition, at most 20,000 entries at a time: the feed's events that the table of today reads differently go to the log again,
+    with its higher mapping version, which counts. Receipts stay. Each once, however often it is asked for."""
+    told = await again.remap(
+        ingest(request).database, feed, (body.partition, body.from_position), principal.subject, body.reason, dry_run=body.dry_run
+    )
+    changes = [schemas.RemapChange(raw_action=raw, was=was, now=now, events=n) for (raw, was, now), n in sorted(told.changes.items())]
+    return reply(
+        request,
+        schemas.Remapped(read=told.read, published=told.published, changes=changes, next_position=told.next_position, dry_run=body.dry_run),
+    )
 
 
 @router.patch(

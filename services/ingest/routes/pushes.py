@@ -41,13 +41,13 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 @router.post("/v1/push/{feed}", summary="Signed push of a sender 来源签名推送", responses=ANSWERS, openapi_extra=NATIVE_BODY)
 async def push(request: Request, feed: Name) -> Response:
     """A sender's own body, signature and acknowledgement; the signature is the authentication. `Receipt-Id` names the receipt."""
-    return _answered(await ingest(request).push(feed, await _told(request, None)))
+    return _answered(await ingest(request).push(feed, await native_push(request, None)))
 
 
 @router.post("/v1/push/{feed}/{token}", summary="Push to a secret address 密址推送", responses=ANSWERS, openapi_extra=NATIVE_BODY)
 async def push_with_token(request: Request, feed: Name, token: Annotated[str, Path(max_length=128)]) -> Response:
     """The same for a sender that cannot sign: the last part of the address is the feed's secret."""
-    return _answered(await ingest(request).push(feed, await _told(request, token)))
+    return _answered(await ingest(request).push(feed, await native_push(request, token)))
 
 
 @router.post(
@@ -74,7 +74,7 @@ def _content_type(request: Request) -> str:
     return request.headers.get("content-type", "").lower()
 
 
-async def _told(request: Request, token: str | None) -> Told:
+async def native_push(request: Request, token: str | None) -> Told:
     return Told(await bounded_body(request), _content_type(request), request.headers, request.query_params, token, client_address(request))
 
 

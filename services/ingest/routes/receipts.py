@@ -1,4 +1,4 @@
-"""What became of what was sent: receipts, completeness, quarantine."""
+"""What became of what was sent: receipts, completeness."""
 
 from datetime import date
 from typing import Annotated
@@ -6,14 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from services.ingest import reading, schemas
-from services.ingest.routes import ingest, tenant
+from services.ingest.routes import Filter, ingest, tenant
 from shared.auth import Principal, requires
-from shared.http import DEFAULT_LIMIT, CursorParam, Limit, Moment, next_link, parse_many, reply
+from shared.http import DEFAULT_LIMIT, CursorParam, Limit, next_link, parse_many, reply
 from shared.openapi import problems
 
 router = APIRouter(tags=["receipts 回执"])
-
-Filter = Annotated[str | None, Query(max_length=2000, pattern="^[^\\x00]*$", description="one or more, comma-separated")]
 
 
 @router.get("/v1/receipts/{receipt_id}", summary="Receipt of a push 推送回执", response_model=schemas.Receipt, responses=problems(404))
@@ -40,21 +38,4 @@ async def completeness(
     """Per feed and Shanghai day of receipt: what came, and what became of every item."""
     async with ingest(request).reader.read() as read:
         page = await reading.completeness(read, (from_, to), parse_many(feed), tenant(principal), cursor, limit)
-    return reply(request, page, headers=next_link(request, page.next_cursor))
-
-
-@router.get("/v1/quarantine", summary="Quarantined items 隔离事件", response_model=schemas.Quarantine, responses=problems())
-async def quarantine(
-    request: Request,
-    feed: Filter = None,
-    code: Filter = None,
-    from_: Annotated[Moment | None, Query(alias="from", description="received at or after")] = None,
-    to: Annotated[Moment | None, Query(description="received before")] = None,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: CursorParam = None,
-    principal: Principal = requires("quarantine:read"),
-) -> Response:
-    """Items of native pushes that we keep and could not read, newest first. Reasons and places only: no content of the push is shown."""
-    async with ingest(request).reader.read() as read:
-        page = await reading.quarantine(read, parse_many(feed), parse_many(code), (from_, to), tenant(principal), cursor, limit)
     return reply(request, page, headers=next_link(request, page.next_cursor))

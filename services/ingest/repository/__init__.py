@@ -24,7 +24,7 @@ on conflict do nothing returning event_id, content
 PUSH_COLUMNS = (
     "receipt_id", "feed", "mode", "format", "received_at", "received_date", "verified", "payload_sha256", "key_id", "body",
     "received", "accepted", "duplicate", "conflict", "quarantined", "rejected", "verdicts", "event_ids", "flaws",
-    "content_type", "signed",
+    "content_type", "signed", "scanned_to",
 )  # fmt: skip
 QUARANTINE_COLUMNS = ("receipt_id", "feed", "index", "code", "pointer", "received_at")
 INSERT_REFUSED = """
@@ -167,18 +167,27 @@ with stored as (
     from refused_push
     where ($1::date is null or received_date >= $1) and ($2::date is null or received_date < $2) and ($3::text[] is null or feed = any($3))
     group by 1, 2, 3
+), once_more as (
+    select on_date as received_date, feed, mode, coalesce(sum(published) filter (where kind = 'redriven'), 0) as redriven,
+        coalesce(sum(published) filter (where kind = 'remapped'), 0) as remapped
+    from again
+    where ($1::date is null or on_date >= $1) and ($2::date is null or on_date < $2) and ($3::text[] is null or feed = any($3))
+    group by 1, 2, 3
 ), page as (
     select received_date, feed, mode,
         coalesce(pushes, 0) + coalesce(unauthenticated, 0) + coalesce(unparseable, 0) + coalesce(paused, 0) as pushes,
         coalesce(unauthenticated, 0) as unauthenticated, coalesce(unparseable, 0) as unparseable, coalesce(paused, 0) as paused,
         coalesce(received, 0) as received, coalesce(accepted, 0) as accepted, coalesce(duplicate, 0) as duplicate,
-        coalesce(conflict, 0) as conflict, coalesce(quarantined, 0) as quarantined, coalesce(rejected, 0) as rejected
-    from stored full join refused using (received_date, feed, mode)
+        coalesce(conflict, 0) as conflict, coalesce(quarantined, 0) as quarantined, coalesce(rejected, 0) as rejected,
+        coalesce(redriven, 0) as redriven, coalesce(remapped, 0) as remapped
+    from stored full join refused using (received_date, feed, mode) full join once_more using (received_date, feed, mode)
     where ($4::text is null or feed = $4) and ($5::text is null or feed in (select f.feed from feed f where f.brands = array[$5]))
         and ($6::date is null or (received_date, feed, mode) > ($6, $7, $8))
     order by received_date, feed, mode limit $9
 )
 select page.*, (
+    select m.events from manifest m where (m.feed, m.received_date) = (page.feed, page.received_date) order by m.manifest_id desc limit 1
+) as declared, (
     select (length(told), regexp_count(told, 'a'), regexp_count(told, 'd'), regexp_count(told, 'c'), regexp_count(told, 'q'),
         regexp_count(told, 'r')) = (page.received, page.accepted, page.duplicate, page.conflict, page.quarantined, page.rejected)
     from (
@@ -189,12 +198,13 @@ select page.*, (
 from page order by received_date, feed, mode
 """
 QUARANTINE = """
-select q.quarantine_id, q.receipt_id, q.feed, q.index, q.code, q.pointer, q.received_at
-from quarantine q join feed f using (feed)
+select q.quarantine_id, q.receipt_id, q.feed, q.index, q.code, q.pointer, q.received_at, coalesce(o.outcome, 'open') as status
+from quarantine q join feed f using (feed) left join quarantine_outcome o using (quarantine_id)
 where ($1::text[] is null or q.feed = any($1)) and ($2::text[] is null or q.code = any($2))
     and ($3::timestamptz is null or q.received_at >= $3) and ($4::timestamptz is null or q.received_at < $4)
     and ($5::text is null or q.feed = $5) and ($6::text is null or f.brands = array[$6]) and ($7::bigint is null or q.quarantine_id < $7)
-order by q.quarantine_id desc limit $8
+    and ($8::text is null or coalesce(o.outcome, 'open') = $8)
+order by q.quarantine_id desc limit $9
 """
 NOW = "select now()"
 
@@ -226,9 +236,10 @@ async def quarantined(
     received: tuple[datetime | None, datetime | None],
     tenant: tuple[str | None, str | None],
     before: int | None,
+    status: str | None,
     limit: int,
 ) -> list[asyncpg.Record]:
-    return await read.fetch(QUARANTINE, feeds, codes, *received, *tenant, before, limit)
+    return await read.fetch(QUARANTINE, feeds, codes, *received, *tenant, before, status, limit)
 
 
 async def now(read: Read) -> datetime:
