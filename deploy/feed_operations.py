@@ -14,7 +14,7 @@ from deploy.embedded.installation import write_whole
 from deploy.operations import admin
 from deploy.platform import Access
 from services.ingest.brands import NATIVE, ONE_BRAND
-from services.ingest.brands.base import Feed, RawPush, Unparseable, Wire
+from services.ingest.brands.base import TOKEN, Feed, RawPush, Unparseable, Wire
 from services.ingest.domain.items import Item
 from shared.contracts.scan import BRANDS
 
@@ -83,7 +83,8 @@ def _shown(at: Access, name: str, made: Json, about: str) -> str:
     """The secret, once; kept in the secrets directory so that `push` can sign with it."""
     lines = [f"{name}: {about}"]
     if made.get("push_url"):
-        lines.append(f"推送地址 address  {at.urls['ingest']}{made['push_url']}")
+        secret_address = made["secret"] and made["format"] in NATIVE and NATIVE[made["format"]].SCHEMES[0] == TOKEN
+        lines.append(f"推送地址 address  {at.urls['ingest']}{made['push_url']}" + (f"/{made['secret']}" if secret_address else ""))
     if made["secret"]:
         keep_secret(at, name, made["secret"])
         lines.append(f"密钥（只显示这一次）secret, shown this once  {made['secret']}")

@@ -7,8 +7,10 @@ import typer
 
 from deploy import feed_operations as operations
 from deploy import kit
-from deploy.terminal import Misused, OfDemo, over_http
+from deploy.platform import keyring_path
+from deploy.terminal import Misused, OfDemo, access, over_http, say
 from services.ingest.brands import FORMATS, NATIVE
+from shared import keyring
 
 feed_app = typer.Typer(no_args_is_help=True, help="数据源：新建、列出、设置、换密钥、体检、资料包 · senders' feeds")
 quarantine_app = typer.Typer(no_args_is_help=True, help="读不懂而隔离的事件 · events that could not be read")
@@ -145,6 +147,14 @@ def quarantine_redrive(
 def quarantine_dismiss(reason: Reason, ids: Annotated[list[str], typer.Argument(metavar="QUARANTINE_ID…")], demo: OfDemo = False) -> None:
     """关闭永远读不懂的 · close those that will never be read"""
     over_http(demo, lambda at, http: operations.quarantine_dismiss(at, http, ids, reason))
+
+
+@ingest_app.command("rotate-keyring")
+def ingest_rotate_keyring(demo: OfDemo = False) -> None:
+    """加密原文与密钥改用新钥匙，旧的仍可解密；之后请重启并备份 · a new key for bodies and secrets; then start anew, and back it up"""
+    path = keyring_path(access(demo).installation)
+    name = keyring.rotate(path)
+    say(f"{path}: 当前钥匙 current key {name}；请备份此文件并重启 ingest · back this file up and start ingest anew")
 
 
 @ingest_app.command("remap")

@@ -42,12 +42,12 @@ HEAD = """# {name}: {format}
 async def write(at: Access, http: httpx.AsyncClient, name: str, into: Path) -> str:
     """Raises Refused: no such feed, its secret is not here, the folder is there already."""
     feed = await admin(at, http).get(f"/v1/feeds/{name}")
-    files = _native(at, feed) if feed["format"] in NATIVE else _canonical(at, feed)
+    path, files = _native(at, feed) if feed["format"] in NATIVE else _canonical(at, feed)
     base = at.urls["ingest"]
     files["README.md"] = HEAD.format(
         name=name,
         format=feed["format"],
-        url=base + feed["push_url"],
+        url=base + path,
         mode=feed["mode"],
         check=f"{base}/v1/feeds/{name}/signature-check",
     ).encode()
@@ -60,16 +60,17 @@ async def write(at: Access, http: httpx.AsyncClient, name: str, into: Path) -> s
     return f"{into}: {', '.join(sorted(files))}"
 
 
-def _native(at: Access, feed: Json) -> dict[str, bytes]:
+def _native(at: Access, feed: Json) -> tuple[str, dict[str, bytes]]:
+    """(where it is pushed to, the files)"""
     format_ = NATIVE[feed["format"]]
     wire = format_.sign(format_.SAMPLE, feed_secret(at, feed["feed"]))
     sender = Feed(feed["feed"], feed["format"], tuple(feed["brands"]), None, feed["mode"], 0)
     push = RawPush(sender, wire.body, wire.content_type, datetime.now(SHANGHAI), wire.token)
     ack = format_.acknowledge(push, Outcome.STORED, SAID["stored"])
-    return _files(at, feed, wire, format_.SAMPLE, ack.body)
+    return wire.path(feed["feed"]), _files(at, wire, wire.path(feed["feed"]), format_.SAMPLE, ack.body)
 
 
-def _canonical(at: Access, feed: Json) -> dict[str, bytes]:
+def _canonical(at: Access, feed: Json) -> tuple[str, dict[str, bytes]]:
     if feed["signature"] is not None:
         raise Refused(
             "签名的 canonical 来源请按 Standard Webhooks 的库来签 · sign as Standard Webhooks has it: there is a library for your language"
@@ -77,12 +78,12 @@ def _canonical(at: Access, feed: Json) -> dict[str, bytes]:
     sample = {"events": [EVENT]}
     wire = Wire(json.dumps(sample, ensure_ascii=False).encode(), "application/json", {"Authorization": "Bearer $TOKEN"})
     expected = '{"receipt_id": "rcp_…", "counts": {"received": 1, "accepted": 1, …}, "items": [{"index": 0, "verdict": "accepted", …}]}'
-    return _files(at, feed, wire, sample, expected.encode())
+    return feed["push_url"], _files(at, wire, feed["push_url"], sample, expected.encode())
 
 
-def _files(at: Access, feed: Json, wire: Wire, sample: Any, answer: bytes) -> dict[str, bytes]:
+def _files(at: Access, wire: Wire, path: str, sample: Any, answer: bytes) -> dict[str, bytes]:
     return {
-        "push.sh": (curl_of_file(wire, at.urls["ingest"], feed["feed"], feed["push_url"], "body.bin") + "\n").encode(),
+        "push.sh": ('cd "$(dirname "$0")" && ' + curl_of_file(wire, at.urls["ingest"] + path, "body.bin") + "\n").encode(),
         "body.bin": wire.body,
         "sample.json": json.dumps(sample, ensure_ascii=False, indent=1).encode(),
         "expected.txt": answer + b"\n",

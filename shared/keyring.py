@@ -55,10 +55,36 @@ class Keyring:
             raise KeyringError(f"what key {key_id!r} should open was changed, or belongs to another row") from None
 
 
+def rotate(path: str | Path) -> str:
+    """Add a fresh key and make it the current one; the others still open what they encrypted. -> its name. Raises KeyringError."""
+    Keyring.load(path)  # a damaged keyring is not written over
+    document = json.loads(Path(path).read_text(encoding="utf-8"))
+    name = _name()
+    document = {"current": name, "keys": document["keys"] | {name: _key()}}
+    beside = Path(f"{path}.new")
+    beside.unlink(missing_ok=True)
+    _write(beside, document)
+    os.replace(beside, path)
+    return name
+
+
 def create(path: str | Path) -> None:
     """Make a keyring with one fresh key, readable by its owner alone. Never overwrites."""
-    name = f"key_{os.urandom(4).hex()}"  # never a name that another keyring has: a row tells by it that it was written with another one
-    document = {"current": name, "keys": {name: base64.b64encode(os.urandom(KEY_BYTES)).decode()}}
+    name = _name()
+    _write(path, {"current": name, "keys": {name: _key()}})
+
+
+def _name() -> str:
+    """Never one that another keyring has: a row tells by it that it was written with another one."""
+    return f"key_{os.urandom(4).hex()}"
+
+
+def _key() -> str:
+    return base64.b64encode(os.urandom(KEY_BYTES)).decode()
+
+
+def _write(path: str | Path, document: dict[str, object]) -> None:
+    """On disk before this returns. Never overwrites."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(document, file)

@@ -20,8 +20,8 @@ MAX_FILE_BYTES = 65_536
 # no process has. A test holds this to the classes.
 NAMES = frozenset(
     (
-        "backlog_events", "database_url", "host", "ingest_url", "issuer", "jwks", "kafka_bootstrap", "keyring", "log_level",
-        "owner_database_url", "partitions", "policies", "pool_size", "port", "processes", "read_pool_size", "registry_url",
+        "backlog_events", "database_url", "host", "ingest_url", "issuer", "jwks", "kafka_bootstrap", "keep_bodies_days", "keyring",
+        "log_level", "owner_database_url", "partitions", "policies", "pool_size", "port", "processes", "read_pool_size", "registry_url",
         "scan_partitions", "service_token", "trusted_proxies",
     )
 )  # fmt: skip

@@ -164,6 +164,15 @@ remapped = Table(
     Column("mapping_version", Integer, primary_key=True, autoincrement=False),
 )
 
+# Days whose bodies were dropped.
+body_dropped = Table(
+    "body_dropped",
+    metadata,
+    Column("received_date", Date, primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("pushes", BigInteger, nullable=False),
+)
+
 # What a sender says it sent on a day of ours: the newest counts.
 manifest = Table(
     "manifest",

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from shared import settings
 from shared.process import LOOPBACK
@@ -10,7 +10,18 @@ from shared.settings import Connections, Is, PathOfFile, ServiceSettings
 
 
 class WorkerSettings(ServiceSettings):
-    """The relay of the scans log."""
+    """The relay of the scans log, and the end of bodies."""
+
+    keep_bodies_days: Annotated[int, Is(unit="days")] = Field(
+        0, ge=0, le=36_500, description="that the encrypted bodies of pushes are kept; 0: for good. At least 31; hashes and receipts stay"
+    )
+
+    @field_validator("keep_bodies_days")
+    @classmethod
+    def _long_enough(cls, days: int) -> int:
+        if 0 < days < 31:
+            raise ValueError("0, or at least 31 days")
+        return days
 
 
 class Settings(ServiceSettings):

@@ -1,5 +1,8 @@
 """`python -m services.ingest.worker`: the relay of the scans log; runs until a signal, drains, exits."""
 
+import asyncio
+
+from services.ingest import retention
 from services.ingest.health import check_installation
 from services.ingest.settings import WorkerSettings
 from shared import process
@@ -24,7 +27,9 @@ async def main() -> None:
             "broker": lambda: process.check_broker(settings.kafka_bootstrap),
             "relay": process.moving(relay),
         }
-        async with process.health("ingest-worker", settings, checks):
+        async with process.health("ingest-worker", settings, checks), asyncio.TaskGroup() as group:
+            if settings.keep_bodies_days:
+                group.create_task(retention.run(database, settings.keep_bodies_days, stop))
             await relay.run(stop)
     finally:
         await database.close()

@@ -18,7 +18,6 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import asyncpg
@@ -27,6 +26,7 @@ import msgspec
 
 from deploy.embedded.installation import Dsns
 from shared import identity
+from tests.bench.stream import send
 from tests.ingest_support import configured, served
 
 BATCH_EVENTS = 100
@@ -116,39 +116,34 @@ async def connections(dsns: Dsns, count: int) -> AsyncIterator[list["asyncpg.Con
         await pg.close()
 
 
-_LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
-
-
-async def send(url: str, token: str, bodies: Sequence[bytes]) -> tuple[float, int]:
-    """(events/s, accepted) over SENDERS connections. A hand-made client: httpx would take as long as the service."""
-    waiting = iter(bodies)
+async def push(url: str, token: str, bodies: Sequence[bytes]) -> tuple[float, int]:
+    """(events/s, accepted) over SENDERS connections."""
     accepted = 0
-    address = urlsplit(url)
-    head = (
-        f"POST /v1/scans HTTP/1.1\r\nHost: bench\r\nAuthorization: {token}\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    ).encode()
 
-    async def sender() -> None:
+    def seen(answer: bytes) -> None:
         nonlocal accepted
-        reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        for body in waiting:
-            writer.write(head % len(body) + body)
-            top = await reader.readuntil(b"\r\n\r\n")
-            length = _LENGTH.search(top)
-            if not top.startswith(b"HTTP/1.1 200") or length is None:
-                raise RuntimeError(f"not acknowledged: {top[:100]!r}")
-            answer = await reader.readexactly(int(length[1]))
-            found = re.search(rb'"accepted":(\d+)', answer)
-            accepted += int(found[1]) if found else 0
-        writer.close()
-        await writer.wait_closed()
+        found = re.search(rb'"accepted":(\d+)', answer)
+        accepted += int(found[1]) if found else 0
 
-    started = time.perf_counter()
-    await asyncio.gather(*(sender() for _ in range(SENDERS)))
-    return len(bodies) * BATCH_EVENTS / (time.perf_counter() - started), accepted
+    head = f"POST /v1/scans HTTP/1.1\nHost: bench\nAuthorization: {token}\nContent-Type: application/json\nContent-Length: %d\n\n"
+    return await send(url, head, bodies, SENDERS, seen) * BATCH_EVENTS, accepted
 
 
-async def run(directory: Path, dsns: Dsns, superuser: str, *, partitions: int = 8, batches: int = 9_000) -> list[dict[str, Any]]:
+def resident_mb(pid: int) -> float | None:
+    """Of a process and its children, in memory; None where /proc does not tell."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return sum(map(_resident_kb, [pid, *map(int, children)])) / 1024
+    except OSError:
+        return None
+
+
+def _resident_kb(pid: int) -> int:
+    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) if found else 0
+
+
+async def run(directory: Path, dsns: Dsns, superuser: str, *, partitions: int = 8, batches: int = 10_000) -> list[dict[str, Any]]:
     """The figure, for `make bench`. `dsns`: a migrated database of ingest; `directory`: an empty one for keys."""
     warm, measured = load(batches, seed=1), load(batches)
     private, settings = configured(
@@ -158,18 +153,24 @@ async def run(directory: Path, dsns: Dsns, superuser: str, *, partitions: int = 
         feed = {"feed": FEED, "format": "canonical", "brands": ["zto"], "mode": "live"}
         (await client.post("/v1/feeds", json=feed, headers=api.bearer("admin"))).raise_for_status()
         token = api.bearer("brand", ("feed", FEED))["authorization"]
-        await send(api.url, token, warm.bodies)
+        await push(api.url, token, warm.bodies)
         await checkpoint(superuser)
+        before = resident_mb(api.process.pid)
         rounds = []
         async with connections(dsns, settings.pool_size * settings.processes) as pool:
             for turn in range(ROUNDS):
                 part = slice(turn * batches // ROUNDS, (turn + 1) * batches // ROUNDS)
                 bare = await floor(pool, measured.keys[part])
-                value, accepted = await send(api.url, token, measured.bodies[part])
+                value, accepted = await push(api.url, token, measured.bodies[part])
                 assert accepted, "nothing was new"
                 rounds.append((value / bare, value, bare))
+        after = resident_mb(api.process.pid)
     ratio, value, bare = map(statistics.median, zip(*rounds, strict=True))
-    return [{"name": "ingest.accept", "value": round(value), "unit": "events/s", "floor": round(bare), "ratio": round(ratio, 3)}]
+    grown = None if before is None or after is None else round(after - before, 1)
+    return [
+        {"name": "ingest.accept", "value": round(value), "unit": "events/s", "floor": round(bare), "ratio": round(ratio, 3)},
+        {"name": "ingest.rss", "value": grown, "unit": "MB", "floor": None, "ratio": None},  # of all processes, over the measured events
+    ]
 
 
 async def checkpoint(superuser: str) -> None:

@@ -18,7 +18,7 @@ from deploy.embedded.runtime import Runtime, embedded
 from deploy.kafka import jars
 from deploy.kafka.broker import ApacheKafka
 from services.ingest.migrate import install
-from tests.bench import explain, ingest_accept, push_to_payout, relay, subsidy_worker, summary
+from tests.bench import explain, ingest_accept, ingest_push, push_to_payout, relay, subsidy_worker, summary
 
 Figure = dict[str, Any]
 PARTITIONS = 8
@@ -30,6 +30,8 @@ WANTED = {
     "summary.p99": "ratio <= 1.5",
     "relay.kafka": "ratio >= 0.4",
     "ingest.accept": "ratio >= 0.25",
+    "ingest.rss": "value <= 20",
+    "ingest.push": "ratio >= 0.4",
     "push_to_payout.p99": "value <= 1",
     "demo.wall": "value <= 60",
 }
@@ -59,13 +61,14 @@ async def _reborn(runtime: Runtime) -> str:
     return runtime.broker.bootstrap
 
 
-async def _accept(var: Path) -> list[Figure]:
+async def _ingest(measured: Any, var: Path) -> list[Figure]:
     async with embedded(var, _silent) as runtime:
         dsns = await create_database(runtime.installation, "ingest", "bench_ingest")
         await install(dsns.owner, PARTITIONS)
         directory = var / "bench"
         directory.mkdir()
-        return await ingest_accept.run(directory, dsns, runtime.installation.superuser_dsn(), partitions=PARTITIONS)
+        figures: list[Figure] = await measured.run(directory, dsns, runtime.installation.superuser_dsn(), partitions=PARTITIONS)
+        return figures
 
 
 async def _demo(var: Path) -> list[Figure]:
@@ -84,7 +87,8 @@ BENCHES: dict[str, Callable[[Path], Awaitable[list[Figure]]]] = {
     "worker-kafka": partial(_worker, ApacheKafka, ("subsidy.worker.kafka",)),
     "relay": partial(_relay, Broker, "relay.embedded"),
     "relay-kafka": partial(_relay, ApacheKafka, "relay.kafka"),
-    "accept": _accept,
+    "accept": partial(_ingest, ingest_accept),
+    "push": partial(_ingest, ingest_push),
     "summary": _summary,
     "chain": push_to_payout.run,
     "demo": _demo,

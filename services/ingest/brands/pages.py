@@ -100,9 +100,8 @@ def curl(wire: Wire, url: str, feed: str) -> str:
     return f"curl -sS {shlex.quote(url + wire.path(feed))} \\\n  {said} \\\n  --data-binary {shlex.quote(wire.body.decode())}"
 
 
-def curl_of_file(wire: Wire, url: str, feed: str, path: str, file: str) -> str:
+def curl_of_file(wire: Wire, address: str, file: str) -> str:
     """The same with the body in a file beside it; `$TOKEN` is the shell's to fill in."""
-    address = url + (wire.path(feed) if path.startswith("/v1/push/") else path)
     headers = {"Content-Type": wire.content_type, **wire.headers}
     said = " \\\n  ".join(f'-H "{name}: {value}"' for name, value in headers.items())
     return f"curl -sS -i {shlex.quote(address)} \\\n  {said} \\\n  --data-binary @{file}"
