@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+from functools import lru_cache
 
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -30,6 +31,28 @@ WORKER_KEY_VIOLATIONS = Counter("tongcun_worker_key_violations_total", "Batches 
 WORKER_REASSESSED = Counter("tongcun_worker_reassessed_total", "Parcels assessed again after a registry change")
 WORKER_SET_ASIDE = Counter("tongcun_worker_set_aside_total", "Messages that could not be read, by reason: an alarm", ["reason"])
 REGISTRY_REVISION = Gauge("tongcun_registry_revision_applied", "Registry revision that the books have applied")
+
+
+@lru_cache(maxsize=1024)
+def _of_route(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """Looked up once: finding a child by its labels takes longer than counting."""
+    return HTTP_REQUESTS.labels(method, route, status), HTTP_SECONDS.labels(route)
+
+
+def observe_request(method: str, route: str, status: int, seconds: float) -> None:
+    requests, took = _of_route(method, route, status)
+    requests.inc()
+    took.observe(seconds)
+
+
+@lru_cache(maxsize=4096)
+def pushes_of(feed: str, result: str) -> Counter:
+    return INGEST_PUSHES.labels(feed, result)
+
+
+@lru_cache(maxsize=4096)
+def events_of(feed: str, verdict: str) -> Counter:
+    return INGEST_EVENTS.labels(feed, verdict)
 
 
 def configure(service: str, level: str = "info") -> None:

@@ -58,7 +58,7 @@ def build(settings: Settings) -> FastAPI:
         routers=(pushes.router, receipts.router, manifests.router, quarantine.router, feed_routes.router, log.router),
         checks={"database": lambda: check_installation(database, settings.partitions), "committer": committing},
         max_body_bytes=MAX_REQUEST_BYTES,
-        direct=(pushes.direct,),
+        direct=pushes.direct,
     )
     app.state.verifier = Verifier(settings.jwks, settings.issuer)
     return app

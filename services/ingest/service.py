@@ -255,7 +255,7 @@ class Ingest:
             await repository.insert_refused(
                 tx, (feed.feed, feed.mode, kind, code, push.received_at, shanghai_day(push.received_at), digest)
             )
-        telemetry.INGEST_PUSHES.labels(feed.feed, kind).inc()
+        telemetry.pushes_of(feed.feed, kind).inc()
         logger.info("push.refused", feed=feed.feed, kind=kind, code=code)
 
 
@@ -330,10 +330,10 @@ def _draft(
 
 
 def _count(feed: str, receipt: Receipt) -> None:
-    telemetry.INGEST_PUSHES.labels(feed, "stored").inc()
+    telemetry.pushes_of(feed, "stored").inc()
     for verdict in VERDICTS:
         if n := getattr(receipt.counts, verdict):
-            telemetry.INGEST_EVENTS.labels(feed, verdict).inc(n)
+            telemetry.events_of(feed, verdict).inc(n)
 
 
 @dataclass(frozen=True)
@@ -346,7 +346,7 @@ class Answering:
 
     def told(self, outcome: Outcome, said: str, code: str = "", unread: Sequence[int] = ()) -> Answer:
         if outcome is Outcome.RETRY:
-            telemetry.INGEST_PUSHES.labels(self.push.feed.feed, "later").inc()
+            telemetry.pushes_of(self.push.feed.feed, "later").inc()
         return Answer(self.format.acknowledge(self.push, outcome, SAID[said].format(code=code), unread), self.receipt_id)
 
 

@@ -168,3 +168,14 @@ def test_any_batch_of_the_canonical_api_is_read_item_by_item(events: list[Any]) 
 def test_any_bytes_are_no_batch(body: bytes) -> None:
     with pytest.raises(Unparseable):
         canonical.parse(push("canonical", b""), body)
+
+
+@given(st.binary(max_size=60) | st.text(alphabet="%+&=aF09 é", max_size=40).map(str.encode))
+def test_a_form_is_what_the_library_reads(body: bytes) -> None:
+    told = push("zto", body)
+    pairs = parse_qsl(body.decode("latin-1"), keep_blank_values=True, encoding="latin-1")
+    if not body or len(dict(pairs)) != len(pairs):
+        with pytest.raises(Unparseable):
+            _ = told.form
+    else:
+        assert told.form == {name: value.encode("latin-1") for name, value in pairs}

@@ -67,7 +67,11 @@ async def scans(request: Request, principal: Principal = requires(WRITES)) -> Re
     return Response(msgspec.json.encode(receipt), headers={"Receipt-Id": receipt.receipt_id}, media_type="application/json")
 
 
-direct = Direct(router, "/v1/scans", scans, WRITES)
+direct = (
+    Direct(router, "/v1/scans", scans, WRITES),
+    Direct(router, "/v1/push/{feed}", push),
+    Direct(router, "/v1/push/{feed}/{token}", push_with_token),
+)
 
 
 def _content_type(request: Request) -> str:
@@ -75,7 +79,8 @@ def _content_type(request: Request) -> str:
 
 
 async def native_push(request: Request, token: str | None) -> Told:
-    return Told(await bounded_body(request), _content_type(request), request.headers, request.query_params, token, client_address(request))
+    query = request.query_params if request.scope["query_string"] else {}
+    return Told(await bounded_body(request), _content_type(request), request.headers, query, token, client_address(request))
 
 
 def _answered(answer: Answer) -> Response:
