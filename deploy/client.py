@@ -39,6 +39,8 @@ class Api:
     async def call(self, method: str, path: str, **options: Any) -> Json:
         """Raises Refused, in both languages, for every answer that is not a success."""
         headers = {"Authorization": f"Bearer {self.token}"}
+        if content_type := options.pop("content_type", None):
+            headers["Content-Type"] = content_type
         answer = await in_both(self.http, method, f"{self.url}{path}", headers=headers, **options)
         if isinstance(answer, Refused):
             raise answer

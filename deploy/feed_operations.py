@@ -140,6 +140,11 @@ async def feed_set(at: Access, http: httpx.AsyncClient, name: str, wishes: Json)
     return f"{name}: " + "  ".join(f"{key} {changed[key]}" for key in wishes)
 
 
+async def feed_columns(at: Access, http: httpx.AsyncClient, name: str, file: Path) -> str:
+    saved = await admin(at, http).call("PUT", f"/v1/feeds/{name}/columns", json=_payload(file))
+    return f"{name}: " + "  ".join(f"{field} ← {heading}" for field, heading in saved["headings"].items())
+
+
 async def quarantine_list(at: Access, http: httpx.AsyncClient, feed: str | None, status: str) -> str:
     chosen = {"status": status} | ({"feed": feed} if feed else {})
     api = Api(http, at.urls["ingest"], at.token("auditor"))

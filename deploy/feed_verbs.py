@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from deploy import feed_operations as operations
+from deploy import ingest_file as ingest_files
 from deploy import kit
 from deploy.platform import keyring_path
 from deploy.terminal import Misused, OfDemo, access, over_http, say
@@ -147,6 +148,25 @@ def quarantine_redrive(
 def quarantine_dismiss(reason: Reason, ids: Annotated[list[str], typer.Argument(metavar="QUARANTINE_ID…")], demo: OfDemo = False) -> None:
     """关闭永远读不懂的 · close those that will never be read"""
     over_http(demo, lambda at, http: operations.quarantine_dismiss(at, http, ids, reason))
+
+
+@feed_app.command("columns")
+def feed_columns(
+    name: str,
+    file: Annotated[Path, typer.Argument(help="JSON：headings、fixed、values，见 docs/files.md · see docs/files.md")],
+    demo: OfDemo = False,
+) -> None:
+    """保存文件各列的对应关系 · save which column of its files is which"""
+    over_http(demo, lambda at, http: operations.feed_columns(at, http, name, file))
+
+
+def ingest_file(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV、XLSX 或 NDJSON · of scans")],
+    feed: Annotated[str, typer.Option(help="数据源（canonical）· the feed that it counts for")],
+    demo: OfDemo = False,
+) -> None:
+    """上传网点导出的扫描文件；可中断后继续 · an outlet's export; goes on where it stopped"""
+    over_http(demo, lambda at, http: ingest_files.send(at, http, file, feed))
 
 
 @ingest_app.command("rotate-keyring")

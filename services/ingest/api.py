@@ -10,7 +10,7 @@ from services.ingest import feeds
 from services.ingest.committer import COMMIT_S
 from services.ingest.health import check_installation
 from services.ingest.routes import feeds as feed_routes
-from services.ingest.routes import log, manifests, pushes, quarantine, receipts
+from services.ingest.routes import files, log, manifests, pushes, quarantine, receipts
 from services.ingest.service import Ingest
 from services.ingest.settings import Settings
 from shared import process, spread
@@ -55,7 +55,7 @@ def build(settings: Settings) -> FastAPI:
         title=TITLE,
         description=DESCRIPTION,
         lifespan=lifespan,
-        routers=(pushes.router, receipts.router, manifests.router, quarantine.router, feed_routes.router, log.router),
+        routers=(pushes.router, files.router, receipts.router, manifests.router, quarantine.router, feed_routes.router, log.router),
         checks={"database": lambda: check_installation(database, settings.partitions), "committer": committing},
         max_body_bytes=MAX_REQUEST_BYTES,
         direct=pushes.direct,

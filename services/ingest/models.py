@@ -22,6 +22,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.log import writer_tables
 
@@ -47,6 +48,7 @@ feed = Table(
     Column("silence_after_s", Integer, nullable=False),
     Column("signature", Text),  # the one scheme by which it authenticates; null: any that its format knows
     Column("allow_from", ARRAY(Text)),  # networks that its pushes may come from; null: any
+    Column("file_columns", JSONB),  # which column of an outlet's file is which (domain/outlet.py); null: not said yet
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     CheckConstraint("mode IN ('sandbox', 'live', 'paused')", name="mode"),
 )

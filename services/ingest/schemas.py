@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from services.ingest.brands import FORMATS
+from services.ingest.domain import outlet
 from services.ingest.domain.verdicts import VERDICTS
 from services.ingest.feeds import NAME, OVERLAP_S
 from shared.contracts.scan import BRANDS
@@ -142,6 +143,56 @@ class FeedHealth(BaseModel):
     refused_last_hour: int
     clock_skew_ms: int | None = Field(description="newest scan of a push before its receipt, at most: beyond 0 the sender's clock is ahead")
     as_of: AsOf
+
+
+_Field = Literal[
+    "brand", "waybill_no", "action", "raw_action", "event_ref", "scanned_at", "site_code", "site_name", "origin", "destination", "goods",
+    "order_no", "weight_g",
+]  # fmt: skip
+_Told = Annotated[str, Field(min_length=1, max_length=200, pattern="^[^\\x00]*$")]
+
+
+class FileColumns(Request):
+    """Which column of an outlet's CSV or XLSX is which. Brand, waybill number, action and time must come from somewhere."""
+
+    headings: dict[_Field, _Told] = Field(min_length=1, description="field → heading of its column")
+    fixed: dict[_Field, _Told] = Field({}, description="field → what every row says")
+    values: dict[_Field, dict[_Told, _Told]] = Field(
+        {}, max_length=4, description="field → the file's word → ours, e.g. action: 签收 → signed"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> "FileColumns":
+        if lacking := outlet.missing({*self.headings, *self.fixed}):
+            raise mistake("columns.missing", f"缺少 {lacking[0]}。", f"{lacking[0]} comes from nowhere")
+        if any(len(words) > 200 for words in self.values.values()):
+            raise mistake("columns.too_many_values", "对应的词最多 200 个。", "at most 200 words of a field")
+        return self
+
+
+class FileColumnsView(BaseModel):
+    feed: str
+    headings: dict[str, str]
+    fixed: dict[str, str]
+    values: dict[str, dict[str, str]]
+    as_of: AsOf
+
+
+class FileError(BaseModel):
+    row: int = Field(description="of the file; its headings are row 1")
+    code: str
+    field: str | None
+    heading: str | None
+
+
+class FileReceipt(BaseModel):
+    """`receipts`: one of every 500 rows; `errors`: the rows that were rejected. The same file again changes nothing."""
+
+    feed: str
+    file_sha256: str
+    counts: "Counts"
+    receipts: list[str]
+    errors: list[FileError]
 
 
 class SignatureCheck(BaseModel):

@@ -10,10 +10,10 @@ from typing import Any
 import openpyxl
 import pytest
 
-from services.subsidy.domain import declaration_file
 from services.subsidy.domain.declaration import FIELDS, HEADINGS, REASONS, Live, Row, Verdict, judge, read_all, repeated_rows
-from services.subsidy.domain.declaration_file import Unreadable, rows_of
+from services.subsidy.domain.declaration_file import rows_of
 from shared.identity import parcel_key
+from shared.tables import MAX_UNPACKED_BYTES, Unreadable
 
 TODAY = date(2023, 12, 31)
 EIGHT = datetime(2023, 7, 14, 8)  # noqa: DTZ001 - as a cell has it
@@ -132,7 +132,7 @@ def test_a_number_that_excel_has_rounded_is_no_waybill() -> None:
 def bomb() -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("xl/worksheets/sheet1.xml", bytes(declaration_file.MAX_UNPACKED_BYTES + 1))
+        archive.writestr("xl/worksheets/sheet1.xml", bytes(MAX_UNPACKED_BYTES + 1))
     return out.getvalue()
 
 

@@ -70,6 +70,8 @@ values ($1, $2, $3, $4, $5, $6, $7, $8)
 on conflict do nothing returning feed
 """
 UNKNOWN_FEEDS = "select name from unnest($1::text[]) name where not exists (select from feed where feed = name)"  # of a filter
+UPDATE_COLUMNS = "update feed set file_columns = $2::jsonb where feed = $1"
+COLUMNS_OF_FILE = "select file_columns::text from feed where feed = $1"
 UPDATE_FEED = "update feed set mode = $2, silence_after_s = $3, signature = $4, allow_from = $5 where feed = $1"
 # Serialises two changes of one feed, and refuses one of a feed that is not there. `no key`: a push of that feed is not held up, whose
 # foreign key locks the row, too.
@@ -99,6 +101,16 @@ NEWEST_PUSH = "select receipt_id, key_id, body from push where octet_length(body
 async def insert_feed(tx: Write, row: Sequence[object]) -> bool:
     """Whether the name was free."""
     return await tx.fetchval(INSERT_FEED, *row) is not None
+
+
+async def update_columns(tx: Write, feed: str, columns: str) -> None:
+    await tx.execute(UPDATE_COLUMNS, feed, columns)
+
+
+async def columns(read: Read, feed: str) -> str | None:
+    """JSON, as it was saved."""
+    found: str | None = await read.fetchval(COLUMNS_OF_FILE, feed)
+    return found
 
 
 async def update_feed(tx: Write, row: Sequence[object]) -> None:

@@ -11,7 +11,7 @@ import asyncpg
 import structlog
 
 from services.subsidy.domain.declaration import REASONS, Row, Verdict, judge, read_all, repeated_rows
-from services.subsidy.domain.declaration_file import Unreadable, rows_of
+from services.subsidy.domain.declaration_file import rows_of
 from services.subsidy.domain.entity_year import reviewed_sales
 from services.subsidy.repository import declarations as sql
 from services.subsidy.service.admin import admin_batch
@@ -20,6 +20,7 @@ from shared.calendar import shanghai_day
 from shared.failpoints import hit
 from shared.http import bad_cursor, decode_cursor, encode_cursor
 from shared.problems import FieldError, Problem, not_found
+from shared.tables import Unreadable
 
 log = structlog.get_logger(__name__)
 
