@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from deploy.embedded.broker import Broker
 from deploy.embedded.installation import Dsns, Installation, create_database
@@ -26,6 +27,12 @@ from deploy.kafka.broker import ApacheKafka
 from deploy.kafka.jars import class_path, version
 
 MakeDatabase = Callable[[str], Awaitable[Dsns]]
+
+# `ci` is the default and repeats exactly; HYPOTHESIS_PROFILE=explore looks further, with new examples each time; `make quick`: `quick`.
+settings.register_profile("ci", derandomize=True, deadline=None, max_examples=200)
+settings.register_profile("quick", derandomize=True, deadline=None, max_examples=25)
+settings.register_profile("explore", deadline=None, max_examples=5_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

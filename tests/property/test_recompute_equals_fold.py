@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +30,8 @@ VILLAGE, TOWN, COMMUNITY = "140827101200", "140827101000", "140827400001"
 SITES = ("远村", "近村", "关村", "社区", "镇上", "县仓", "无人认领", None)  # the last but one is mapped to nothing, null names no place
 FEEDS = ("one", "two")
 ACTIONS = [*(str(a) for a in Action), "a word of tomorrow"]
+
+pytestmark = pytest.mark.slow  # its examples are many, and both sides compute each
 
 
 def dated(**fields: Any) -> dict[str, Any]:

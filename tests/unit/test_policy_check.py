@@ -14,6 +14,7 @@ from services.subsidy.domain.policy_file import load
 from services.subsidy.policies import SHIPPED
 from services.subsidy.service.policies import PolicyRefused, read_policies
 
+pytestmark = pytest.mark.slow  # each looks at every combination of the facts
 FILE = SHIPPED / "yuanqu-2023.1.toml"
 TEXT = FILE.read_text()
 EARLIER = load((SHIPPED / "earlier" / "yuanqu-2022.1.toml").read_bytes())
