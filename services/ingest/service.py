@@ -312,7 +312,7 @@ def _draft(
     feed = push.feed
     key_id, ciphertext = keyring.encrypt(push.body, body_aad(receipt_id))
     identified: list[Identified | Unreadable] = [
-        identify(item, feed.mode, feed.feed, feed.namespace(item.brand)) if isinstance(item, Item) else item for item in items
+        item if isinstance(item, Unreadable) else identify(item, feed.mode, feed.feed, feed.namespace(item.brand)) for item in items
     ]
     return Draft(
         receipt_id=receipt_id,

@@ -51,9 +51,9 @@ def tell(items: Sequence[Identified | Unreadable], words: Sequence[str], unreada
     """`words`: the verdicts of the items that could be read, in order; `unreadable`: the verdict of all others."""
     left = iter(words)
     return [
-        ReceiptItem(index, next(left), item.event_text)
-        if isinstance(item, Identified)
-        else ReceiptItem(index, unreadable, None, item.code, item.pointer)
+        ReceiptItem(index, unreadable, None, item.code, item.pointer)
+        if isinstance(item, Unreadable)
+        else ReceiptItem(index, next(left), item.event_text)
         for index, item in enumerate(items)
     ]
 
@@ -61,7 +61,7 @@ def tell(items: Sequence[Identified | Unreadable], words: Sequence[str], unreada
 def keep(items: Sequence[Identified | Unreadable], told: Sequence[ReceiptItem]) -> Kept:
     return Kept(
         "".join([item.verdict[0] for item in told]),
-        b"".join([item.event_id for item in items if isinstance(item, Identified)]),
+        b"".join([item.event_id for item in items if not isinstance(item, Unreadable)]),
         msgspec.json.encode([(item.code, item.pointer) for item in items if isinstance(item, Unreadable)]),
     )
 
