@@ -179,9 +179,12 @@ def month(parcels: Iterable[int]) -> list[ScanEvent]:
 async def telling(writer: Writer) -> AsyncIterator[list[ScanEvent]]:
     """Meanwhile tell four more parcels every 0.15 s, and once that a place has got a name -> what was told."""
     told: list[ScanEvent] = []
+    enough = asyncio.Event()
 
     async def tell() -> None:
         for n in itertools.count():
+            if enough.is_set():  # never in the middle: what was committed must be among what was told
+                return
             events = month(range(4 * n, 4 * n + 4))
             await writer.tell(*events)
             told.extend(events)
@@ -194,10 +197,8 @@ async def telling(writer: Writer) -> AsyncIterator[list[ScanEvent]]:
     try:
         yield told
     finally:
-        task.cancel()
-        await asyncio.wait({task})
-        if not task.cancelled():
-            task.result()
+        enough.set()
+        await task
 
 
 async def everything_is_on_the_books(books: Books, events: Sequence[ScanEvent]) -> None:
