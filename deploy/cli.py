@@ -292,10 +292,19 @@ def policy_compare(
     demo: OfDemo = False,
 ) -> None:
     """同样的证据，两个政策各付多少；不动账本 · what two policies pay for the same evidence; the books are not touched"""
-    dsn = os.environ.get("TONGCUN_DATABASE_URL") or access(demo).installation.dsn("subsidy", "app")
+    if not policies.MONTH.fullmatch(period):
+        raise Misused(f"--period {period} 不是月份，请写成 2023-07 / is no month: write it as 2023-07")
+    dsn = os.environ.get("TONGCUN_DATABASE_URL") or _running(demo).dsn("subsidy", "app")
     compared = asyncio.run(policies.compare_over(dsn, old, new, period))
     for line in [compared.as_json()] if as_json else compared.lines():
         say(line)
+
+
+def _running(demo: bool) -> Installation:
+    installation = access(demo).installation
+    if not installation.is_running:
+        raise Refused(f"{installation.var}: 没有在运行 · is not running: ./tongcun up{' --demo' if demo else ''}")
+    return installation
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -330,7 +339,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(" ".join(getattr(error, "format_message", error.__str__)().split()), MISUSED)
     except (Misused, SettingsError) as error:
         return _fail(str(error), MISUSED)
-    except (CannotStart, Refused, KeyringError, policies.CannotCompare, PolicyError) as error:
+    except PolicyError as error:
+        return _fail(f"{error.zh} / {error}", FAILED)
+    except (CannotStart, Refused, KeyringError, policies.CannotCompare) as error:
         return _fail(str(error), FAILED)
     except OSError as error:
         return _fail(f"{error.filename or ''} {error.strerror or error}".strip(), FAILED)

@@ -35,7 +35,7 @@ def check_file(path: Path) -> Iterator[str]:
     except OSError as e:
         yield f"{path.name}: 文件无法读取 / cannot be read: {e.strerror} [policy.file.unreadable]"
     except PolicyError as e:
-        yield f"{path.name}: 不能启用，请按提示改正 / cannot be taken, mend it: {e}"
+        yield f"{path.name}: 不能启用：{e.zh}，请改正 / cannot be taken, mend it: {e}"
 
 
 def _findings(policy: Policy, path: Path) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """`tongcun policy check`: what is shipped passes, and every kind of mistake has a policy that makes it."""
 
+import re
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from deploy.policies import check_file
 from services.subsidy.domain.facts import all_facts
-from services.subsidy.domain.policy import Policies, PolicyError
+from services.subsidy.domain.policy import REFUSED_ZH, Policies, PolicyError
 from services.subsidy.domain.policy_check import MAX_ASSIGNMENTS, assignments, check
 from services.subsidy.domain.policy_file import load
 from services.subsidy.policies import SHIPPED
@@ -168,3 +169,14 @@ def test_a_policy_whose_cases_fail_is_never_activated(tmp_path: Path) -> None:
 
 def test_only_facts_that_are_read_are_tried() -> None:
     assert sum(1 for _ in assignments([load(TEXT.encode())])) == 1024 <= MAX_ASSIGNMENTS
+
+
+def test_every_refusal_has_its_chinese() -> None:
+    """Of the codes that are raised, wherever in the domain; what `check` finds brings its own."""
+    sources = [Path(f"services/subsidy/domain/{name}.py").read_text() for name in ("conditions", "policy_file")]
+    raised = {code for text in sources for code in re.findall(r'"(policy\.[a-z_.]+)"', text)}
+    assert len(raised) > 15
+    assert sorted(raised - set(REFUSED_ZH)) == []
+    with pytest.raises(PolicyError) as refused:
+        load(edited("station.operating_status == 'open'", "station.colour == 'red'").encode())
+    assert refused.value.zh == "条件用了不存在的事实"

@@ -62,6 +62,42 @@ class PolicyError(ValueError):
         )
         super().__init__(f"{place}: {message} [{code}]" if place else f"{message} [{code}]")
 
+    @property
+    def zh(self) -> str:
+        """What is wrong; where, and with which word, the rest of the line says."""
+        return REFUSED_ZH.get(self.code, "政策内容有误")
+
+
+REFUSED_ZH: Mapping[str, str] = {
+    "policy.amount.float": "金额必须是整数分",
+    "policy.citation.assumption": "假设必须写明假设了什么",
+    "policy.citation.missing": "缺少引文出处",
+    "policy.citation.unknown_document": "引用的文件没有列在 documents 中",
+    "policy.condition.constant": "条件与任何事实都无关",
+    "policy.condition.not_bool": "条件的结果必须是真或假",
+    "policy.condition.syntax": "条件的写法有误",
+    "policy.condition.type": "条件中的类型不符",
+    "policy.condition.unknown_fact": "条件用了不存在的事实",
+    "policy.county.mixed": "各政策不属于同一个县",
+    "policy.facts.too_many": "条件涉及的情形过多，无法逐一核对",
+    "policy.file.encoding": "文件不是 UTF-8",
+    "policy.file.syntax": "文件不是有效的 TOML",
+    "policy.file.too_deep": "文件嵌套过深",
+    "policy.file.too_large": "文件过大",
+    "policy.golden.fact": "案例用了不存在的事实",
+    "policy.key.missing": "缺少必填项",
+    "policy.key.unknown": "有不认识的项",
+    "policy.reason.reserved": "原因代码已被系统保留",
+    "policy.table.foreign": "该表不属于此处",
+    "policy.tier.overlap": "同一情形落入两个档次",
+    "policy.tier.unreachable": "有永远轮不到的档次",
+    "policy.uplink.duplicate": "上行规定重复",
+    "policy.uplink.missing": "缺少上行规定",
+    "policy.validity.empty": "有效期为空",
+    "policy.validity.overlap": "有效期与另一政策重叠",
+    "policy.value": "该项的值不合要求",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
