@@ -35,7 +35,9 @@ class Share:
         """After a push that was read. -> whether the state changed."""
         before = self.tripped
         if self.tripped and unreadable <= LIMIT * items:
-            self.__init__()  # type: ignore[misc]
+            self._recent.clear()
+            self._unreadable = self._items = 0
+            self._probe_at = None
             return True
         self._recent.append((unreadable, items))
         self._unreadable, self._items = self._unreadable + unreadable, self._items + items
