@@ -12,10 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deploy.embedded.installation import free_port, is_free
+
 ROOT = Path(__file__).parents[2]
 READY = "push zto --feed zto-sandbox"  # the last line of the welcome
 UP_WITHIN_S = 90.0
 ENDS_WITHIN_S = 60.0
+
+
+def free_base() -> int:
+    """A port that is free, as the two after it are: `up --port-base` takes three in a row."""
+    return next(base for base in iter(free_port, 0) if is_free(base + 1) and is_free(base + 2))
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import asyncpg
 import pytest
 
-from deploy.embedded.installation import Installation, free_port
+from deploy.embedded.installation import Installation
 from deploy.platform import Access
-from tests.e2e.terminal import ROOT, directory, printed, tongcun, up
+from tests.e2e.terminal import ROOT, directory, free_base, printed, tongcun, up
 
 POLICY = ROOT / "services/subsidy/policies/yuanqu-2023.1.toml"
 ONE_FEN_MORE = """
@@ -134,7 +134,7 @@ def test_a_stranger_can_read_it(demo: Demonstrated) -> None:
 
 def test_what_up_prints_works_as_it_stands(demo: Demonstrated) -> None:
     """Every command, in a shell that knows nothing else; and no other verb needs TONGCUN_VAR for the demo than `--demo`."""
-    with up(demo.var, "--demo", "--port-base", str(free_port(set()))) as running:
+    with up(demo.var, "--demo", "--port-base", str(free_base())) as running:
         summary, explain, push = (printed(demo.var, line) for line in running.to_try)
         status = tongcun(demo.var, "status", "--demo")
         feeds = tongcun(demo.var, "feed", "list", "--demo")
@@ -160,7 +160,7 @@ def recomputed(access: Access) -> subprocess.CompletedProcess[str]:
 
 async def test_one_fen_changed_in_the_database_is_found(demo: Demonstrated) -> None:
     """By somebody who may do everything there. The demo's data is served as it was left."""
-    with up(demo.var, "--demo", "--port-base", str(free_port(set()))):
+    with up(demo.var, "--demo", "--port-base", str(free_base())):
         installation = Installation(demo.var / "demo")
         assert "equal to the fen" in (before := recomputed(Access(installation))).stdout, before.stdout + before.stderr
         pg = await asyncpg.connect(installation.superuser_dsn("subsidy"))

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.installation import Installation, free_port
+from deploy.embedded.installation import Installation
 from services.ingest.brands import NATIVE
-from tests.e2e.terminal import directory, printed, tongcun, up
+from tests.e2e.terminal import directory, free_base, printed, tongcun, up
 
 FEED = "zto-yuanqu"
 PARCEL = "73100196611386"  # of ZTO's sample
@@ -28,7 +28,7 @@ def var() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def base() -> int:
     """Three free ports in a row, most likely."""
-    return free_port(set())
+    return free_base()
 
 
 @pytest.fixture(scope="module")
