@@ -86,7 +86,7 @@ async def _read_again(read: Read, keyring: Keyring, rows: Sequence[asyncpg.Recor
     found = []
     for _, of_push in groupby(rows, key=lambda row: row["receipt_id"]):
         some = list(of_push)
-        items = _items(await opened(read, keyring, some[0]))
+        items = _items(await opened(read, keyring, {**some[0], "body": await sql.body(read, some[0]["receipt_id"])}))
         found += [Told(row, items(row)) for row in some]
     return found
 
@@ -109,7 +109,7 @@ def _items(push: RawPush) -> Callable[[asyncpg.Record], Identified | Unreadable]
     return now
 
 
-async def opened(read: Read, keyring: Keyring, row: asyncpg.Record) -> RawPush:
+async def opened(read: Read, keyring: Keyring, row: Mapping[str, Any] | asyncpg.Record) -> RawPush:
     """A stored push as it came, with the settings that its feed has now and the mode that it had then."""
     return as_it_came(*await keys_of(read, keyring, row["feed"]), keyring, row)
 
@@ -120,7 +120,7 @@ async def keys_of(read: Read, keyring: Keyring, name: str) -> tuple[Feed, list[b
     return feed, [keyring.decrypt(key_id, data, feeds.secret_aad(name)) for key_id, data in await sql.all_secrets(read, name)]
 
 
-def as_it_came(feed: Feed, secrets: Sequence[bytes], keyring: Keyring, row: asyncpg.Record) -> RawPush:
+def as_it_came(feed: Feed, secrets: Sequence[bytes], keyring: Keyring, row: Mapping[str, Any] | asyncpg.Record) -> RawPush:
     """Raises Problem 410 where the body is no longer kept."""
     if not row["body"]:
         raise Problem(410, "body.dropped", "原始报文已按保存期限删除。", "The body was dropped when its retention ended.")

@@ -52,7 +52,9 @@ def _events(data: bytes, format_: str, columns: outlet.Columns | None) -> Iterat
         yield from lines
         return
     if columns is None:
-        refuse("feed.no_columns", "该来源还没有保存列的对应关系", "the feed has not saved which column is which: PATCH /v1/feeds/{feed}")
+        refuse(
+            "feed.no_columns", "该来源还没有保存列的对应关系", "which column is which was never saved: PUT /v1/feeds/{feed}/columns"
+        )
     for count, (row_no, event) in enumerate(outlet.events(cells(data, format_, _clock), columns), 1):
         _must_be_few(count)
         yield row_no, msgspec.json.encode(event)

@@ -202,3 +202,12 @@ def test_lines_are_events_one_by_one() -> None:
 
 def read(body: bytes, content_type: str = "application/json") -> list[Item | Unreadable]:
     return canonical.parse(replace(PUSH, content_type=content_type), body)
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-ndjson"])
+def test_a_number_of_five_thousand_digits_is_a_bad_item_and_nothing_else(content_type: str) -> None:
+    good, bad = json.dumps(event()), json.dumps(event())[:-1] + ', "weight_g": ' + "9" * 5000 + "}"
+    body = "\n".join([bad, good]) if "ndjson" in content_type else f'{{"events":[{bad},{good}]}}'
+    flawed, item = read(body.encode(), content_type)
+    assert isinstance(flawed, Unreadable)
+    assert isinstance(item, Item)

@@ -12,12 +12,13 @@ LOCK = "select pg_advisory_xact_lock(hashtext('tongcun.ingest.again'))"  # two a
 # Of items that nobody has dealt with, oldest first. `$1`: ids, `$2`: feeds, `$3`: codes; null: any.
 OPEN = """
 select q.quarantine_id, q.receipt_id, q.index, q.code, q.pointer, p.feed, p.mode, p.format, p.received_at, p.verified, p.payload_sha256,
-    p.key_id, p.body, p.content_type
+    p.key_id, p.content_type
 from quarantine q join push p using (receipt_id)
 where not exists (select from quarantine_outcome o where o.quarantine_id = q.quarantine_id)
     and ($1::bigint[] is null or q.quarantine_id = any($1)) and ($2::text is null or q.feed = $2) and ($3::text is null or q.code = $3)
 order by q.quarantine_id limit $4
 """
+BODY = "select body from push where receipt_id = $1"  # of a push once, however many of its items are open
 ONE = """
 select q.quarantine_id, q.receipt_id, q.index, q.code, q.pointer, q.received_at, p.feed, p.mode, p.format, p.verified, p.payload_sha256,
     p.key_id, p.body, p.content_type, o.outcome, o.at, o.by, o.reason
@@ -45,6 +46,11 @@ async def lock(tx: Write) -> None:
 
 async def open_items(read: Read, ids: Sequence[int] | None, feed: str | None, code: str | None, limit: int) -> list[asyncpg.Record]:
     return await read.fetch(OPEN, ids, feed, code, limit)
+
+
+async def body(read: Read, receipt_id: str) -> bytes:
+    found: bytes = await read.fetchval(BODY, receipt_id)
+    return found
 
 
 async def one(read: Read, quarantine_id: int, feed: str | None, brand: str | None) -> asyncpg.Record | None:
