@@ -11,7 +11,6 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -19,7 +18,7 @@ from rich.progress import Progress
 
 from deploy.client import Api, Json, Refused
 from deploy.platform import Access
-from shared.tables import Unreadable, cells, decoded, must_be
+from shared.tables import Unreadable, cells, clock, decoded, must_be
 
 PART_ROWS = 2_000
 MAX_FILE_BYTES = 256 << 20
@@ -71,13 +70,9 @@ def _rows(data: bytes, format_: str) -> tuple[list[str], list[tuple[int, list[st
     """(headings, rows with their numbers); of a file of lines, each line is a row of one cell."""
     if format_ == "ndjson":
         return [], [(n, [line]) for n, line in enumerate(decoded(data).split("\n"), 1) if line.strip()]
-    found: Iterator[tuple[int, list[str]]] = cells(data, format_, _clock)
+    found: Iterator[tuple[int, list[str]]] = cells(data, format_, clock)
     first = list(itertools.islice(found, 1))
     return (first[0][1] if first else []), list(found)
-
-
-def _clock(at: datetime) -> str:
-    return at.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _continued(notes: Path, digest: str, feed: str) -> tuple[int, Counter[str], list[Json]]:
@@ -105,8 +100,15 @@ def _as_csv(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _write(file: Path, head: Sequence[str], rows: Sequence[tuple[int, list[str]]], errors: Sequence[Json]) -> Path:
-    """The rows as they were, with why in front: mended, the file can be sent as it is, for columns that nobody has named are not read."""
+    """The rows as they were, with why in front: mended, the file can be sent as it is, for columns that nobody has named are not read.
+
+    Of a file of lines, the lines alone, to be mended and sent; why each was rejected stands in its receipt.
+    """
     by_row = dict(rows)
+    if not head:
+        target = file.with_name(f"{file.stem}.rejected.ndjson")
+        target.write_text("".join(f"{by_row[e['row']][0]}\n" for e in errors), encoding="utf-8")
+        return target
     told = [[str(e["row"]), e["code"], e["heading"] or e["field"] or "", *by_row[e["row"]]] for e in errors]
     target = file.with_name(f"{file.stem}.rejected.csv")
     target.write_text("\ufeff" + _as_csv([["行 row", "原因 code", "列 column", *head], *told]), encoding="utf-8")

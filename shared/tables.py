@@ -114,5 +114,10 @@ def _cell(value: object, moment: Callable[[datetime], str]) -> str:
     return str(value)
 
 
+def clock(at: datetime) -> str:
+    """A cell that is a date and a time, to the second."""
+    return at.strftime("%Y-%m-%d %H:%M:%S")
+
+
 def refuse(code: str, zh: str, en: str) -> NoReturn:
     raise Unreadable(code, zh, en)

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -13,7 +12,7 @@ from services.ingest.domain.items import MAX_ITEMS
 from services.ingest.domain.verdicts import VERDICTS
 from services.ingest.service import Ingest
 from shared.problems import Problem
-from shared.tables import Unreadable, cells, decoded, must_be, refuse
+from shared.tables import Unreadable, cells, clock, decoded, must_be, refuse
 
 MAX_ROWS = 20_000  # of one upload: `tongcun ingest-file` sends a longer file in parts
 FORMATS = {
@@ -52,16 +51,10 @@ def _events(data: bytes, format_: str, columns: outlet.Columns | None) -> Iterat
         yield from lines
         return
     if columns is None:
-        refuse(
-            "feed.no_columns", "该来源还没有保存列的对应关系", "which column is which was never saved: PUT /v1/feeds/{feed}/columns"
-        )
-    for count, (row_no, event) in enumerate(outlet.events(cells(data, format_, _clock), columns), 1):
+        refuse("feed.no_columns", "该来源还没有保存列的对应关系", "which column is which was never saved: PUT /v1/feeds/{feed}/columns")
+    for count, (row_no, event) in enumerate(outlet.events(cells(data, format_, clock), columns), 1):
         _must_be_few(count)
         yield row_no, msgspec.json.encode(event)
-
-
-def _clock(at: datetime) -> str:
-    return at.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _must_be_few(count: int) -> None:

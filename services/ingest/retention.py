@@ -5,17 +5,13 @@ from datetime import date
 
 import structlog
 
+from services.ingest.repository import retention as sql
 from shared.db import LOST, Database
 from shared.log import pause
 
 logger = structlog.get_logger(__name__)
 
 LOOK_EVERY_S = 3600.0
-NEXT_DAY = """
-select min(received_date) from push
-where received_date > coalesce((select max(received_date) from body_dropped), '-infinity')
-    and received_date < (now() at time zone 'Asia/Shanghai')::date - $1::int
-"""
 
 
 async def run(database: Database, keep_days: int, stop: asyncio.Event) -> None:
@@ -32,7 +28,7 @@ async def run(database: Database, keep_days: int, stop: asyncio.Event) -> None:
 async def drop_next(database: Database, keep_days: int) -> date | None:
     """The oldest day that is due, in a transaction of its own. -> which; None: nothing is."""
     async with database.write() as tx:
-        day: date | None = await tx.fetchval(NEXT_DAY, keep_days)
+        day = await sql.next_day(tx, keep_days)
         if day is not None:
-            await tx.fetchval("select drop_bodies($1)", day)
+            await sql.drop_bodies(tx, day)
     return day

@@ -161,3 +161,16 @@ async def test_the_command_goes_on_where_it_was_stopped_and_writes_down_what_was
     (tmp_path / "mended.csv").write_text(mended, encoding="utf-8")
     assert "accepted 2" in await ingest_file.send(at, ingest.client, tmp_path / "mended.csv", "outlet")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mended.csv", "七月.csv", "七月.rejected.csv"]
+
+
+async def test_rejected_lines_are_written_as_lines(ingest: Ingest, tmp_path: Path) -> None:
+    at: Any = SimpleNamespace(
+        urls={"ingest": str(ingest.client.base_url)},
+        token=lambda role, **more: ingest.bearer(role, more["claim"])["authorization"].removeprefix("Bearer "),
+    )
+    lines = [json.dumps(event(event_ref=f"r{n}", scanned_at="never" if n == 1 else "2023-07-14T09:12:03+08:00")) for n in range(3)]
+    (tmp_path / "a.ndjson").write_text("\n".join(lines), encoding="utf-8")
+    assert "accepted 2  duplicate 0  conflict 0  rejected 1" in await ingest_file.send(
+        at, ingest.client, tmp_path / "a.ndjson", "lines-only"
+    )
+    assert (tmp_path / "a.rejected.ndjson").read_text(encoding="utf-8") == lines[1] + "\n"
