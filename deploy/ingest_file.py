@@ -21,6 +21,7 @@ from deploy.platform import Access
 from shared.tables import Unreadable, cells, clock, decoded, must_be
 
 PART_ROWS = 2_000
+SHOWN = 20  # reasons on the terminal
 MAX_FILE_BYTES = 256 << 20
 FORMATS = {".csv": "csv", ".xlsx": "xlsx", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 TYPES = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
@@ -53,7 +54,8 @@ async def send(at: Access, http: httpx.AsyncClient, file: Path, feed: str) -> st
     notes.unlink(missing_ok=True)
     lines = [f"{file}: " + "  ".join(f"{name} {counts[name]}" for name in ("received", "accepted", "duplicate", "conflict", "rejected"))]
     if errors:
-        lines.append(f"被拒的行写在 · rejected rows, with the reason: {_write(file, head, rows, errors)}")
+        lines.append(f"被拒的行写在 · rejected rows: {_write(file, head, rows, errors)}")
+        lines += [f"  第 {e['row']} 行 row: {e['code']} {e['heading'] or e['field'] or ''}".rstrip() for e in errors[:SHOWN]]
     return "\n".join(lines)
 
 
@@ -102,7 +104,7 @@ def _as_csv(rows: Sequence[Sequence[str]]) -> str:
 def _write(file: Path, head: Sequence[str], rows: Sequence[tuple[int, list[str]]], errors: Sequence[Json]) -> Path:
     """The rows as they were, with why in front: mended, the file can be sent as it is, for columns that nobody has named are not read.
 
-    Of a file of lines, the lines alone, to be mended and sent; why each was rejected stands in its receipt.
+    Of a file of lines, the lines alone, to be mended and sent; why each of the first was rejected is told on the terminal.
     """
     by_row = dict(rows)
     if not head:
