@@ -41,6 +41,8 @@ class Body:
 
     async def drain(self) -> None:
         """Before an answer: closing a connection with unread bytes resets it, and the client would never see why it was refused."""
+        if not self._unread:
+            return  # most often, and a time limit costs more than all else here
         end = self._seen_bytes + DRAIN_BYTES
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):

@@ -1,21 +1,22 @@
-"""An operation that is called so often that finding it, and solving its dependencies, would cost more than what it does."""
+"""An operation that is called so often that finding it, and the framework's layers around it, would cost more than what it does."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
-from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from shared.auth import authorised
 from shared.openapi import documented
 
 Endpoint = Callable[..., Awaitable[Response]]
+PART = re.compile(r"\{\w+\}")
 
 
-class Direct(Route):
+class Direct:
     """Answers `POST` to `path` as the operation of `router` does that documents it: the same checks, called one after the other.
 
     With scopes the endpoint is called with whoever asks; without, with the parts of its path, unchecked: it must not mind how long they
@@ -23,21 +24,18 @@ class Direct(Route):
     """
 
     def __init__(self, router: APIRouter, path: str, endpoint: Endpoint, *scopes: str) -> None:
-        async def handle(request: Request) -> Response:
-            await documented(request)
-            if scopes:
-                return await endpoint(request, await authorised(request, scopes))
-            return await endpoint(request, **request.path_params)
-
-        super().__init__(path, handle, methods=["POST"])
-        self._whole = "{" not in path
+        self._endpoint, self._scopes = endpoint, scopes
+        pattern = PART.sub(lambda part: f"(?P<{part[0][1:-1]}>[^/]+)", path)
+        self._matches = re.compile(pattern + r"\Z").match
         self._operation = next(r for r in router.routes if isinstance(r, APIRoute) and r.path == path and r.endpoint is endpoint)
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        if scope["type"] != "http" or scope["method"] != "POST":
-            return Match.NONE, {}
-        found: dict[str, Any] = {"endpoint": self.endpoint, "route": self._operation}
-        if self._whole:
-            return (Match.FULL, found) if scope["path"] == self.path else (Match.NONE, {})
-        parts = self.path_regex.match(scope["path"])
-        return (Match.FULL, found | {"path_params": parts.groupdict()}) if parts else (Match.NONE, {})
+    def matches(self, scope: Scope) -> dict[str, Any] | None:
+        """What the scope is to know of a POST that is for us."""
+        parts = self._matches(scope["path"])
+        return {"route": self._operation, "path_params": parts.groupdict(), "direct": self} if parts else None
+
+    async def answer(self, request: Request) -> Response:
+        await documented(request)
+        if self._scopes:
+            return await self._endpoint(request, await authorised(request, self._scopes))
+        return await self._endpoint(request, **request.path_params)

@@ -9,8 +9,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, date, datetime
+from functools import partial
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 import structlog
@@ -19,13 +20,13 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, PlainSerializer
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import docs, telemetry
 from shared.bodies import Body
 from shared.calendar import SHANGHAI, rfc3339
 from shared.db import LOST
+from shared.direct import Direct
 from shared.openapi import Api, documented
 from shared.problems import Problem, invalid, mistake, render, unavailable
 from shared.refusals import of_framework, of_validation, too_large
@@ -231,14 +232,14 @@ def create_app(
     checks: Mapping[str, Check],
     max_body_bytes: int,
     larger: Mapping[str, int] = MappingProxyType({}),
-    direct: Sequence[BaseRoute] = (),
+    direct: Sequence[Direct] = (),
 ) -> FastAPI:
     """One service's API: its routers, and what every service answers (`/`, health, metrics, docs, problem details).
 
     `larger`: path → bytes of a body there, where it may be more than `max_body_bytes`.
-    `direct`: routes that are tried before all others (shared/direct.py).
+    `direct`: operations that are tried before all others (shared/direct.py).
     """
-    app = Api(
+    app = _Service(
         title=title,
         description=description,
         version="1",
@@ -256,10 +257,40 @@ def create_app(
     for router in routers:
         app.include_router(router, dependencies=[Depends(documented)])
     app.include_router(_common(service, title, checks))
-    app.router.routes[:0] = direct
-    app.add_middleware(_Observe, max_body_bytes=max_body_bytes, larger=larger)
+    app.direct = direct
+    app.observe = partial(_Observe, max_body_bytes=max_body_bytes, larger=larger)
+    app.add_middleware(app.observe)
     _handlers(app, max_body_bytes)
     return app
+
+
+class _Service(Api):
+    direct: Sequence[Direct]
+    observe: Callable[[ASGIApp], ASGIApp]
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Direct operations in front: seven layers that they need nothing of would take as long as reading a push."""
+        whole, directly = super().build_middleware_stack(), self.observe(self._directly)
+
+        async def first(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http" and scope["method"] == "POST":
+                for operation in self.direct:
+                    if found := operation.matches(scope):
+                        scope.update(found)
+                        await directly(scope, receive, send)
+                        return
+            await whole(scope, receive, send)
+
+        return first if self.direct else whole
+
+    async def _directly(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await scope["direct"].answer(request)
+        except Exception as e:  # as everywhere: the nearest of the application's handlers, and the last of them takes all
+            handler = next(self.exception_handlers[kind] for kind in type(e).__mro__ if kind in self.exception_handlers)
+            response = await cast(Any, handler)(request, e)
+        await response(scope, receive, send)
 
 
 def _common(service: str, title: str, checks: Mapping[str, Check]) -> APIRouter:

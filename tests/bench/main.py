@@ -28,8 +28,9 @@ WANTED = {
     "subsidy.worker.kafka": "ratio >= 0.10",
     "explain.p99": "ratio <= 30",
     "summary.p99": "ratio <= 1.5",
-    "relay.kafka": "ratio >= 0.4",
-    "ingest.accept": "ratio >= 0.25",
+    "ingest.relay": "ratio >= 0.4",
+    "ingest.relay.kafka": "ratio >= 0.4",
+    "ingest.accept": "ratio >= 0.35",
     "ingest.rss": "value <= 20",
     "ingest.push": "ratio >= 0.4",
     "push_to_payout.p99": "value <= 1",
@@ -85,15 +86,15 @@ async def _demo(var: Path) -> list[Figure]:
 BENCHES: dict[str, Callable[[Path], Awaitable[list[Figure]]]] = {
     "worker": partial(_worker, Broker, ("subsidy.worker.spread", "subsidy.worker.adjacent", "subsidy.worker.2", "subsidy.worker.4")),
     "worker-kafka": partial(_worker, ApacheKafka, ("subsidy.worker.kafka",)),
-    "relay": partial(_relay, Broker, "relay.embedded"),
-    "relay-kafka": partial(_relay, ApacheKafka, "relay.kafka"),
+    "relay": partial(_relay, Broker, "ingest.relay"),
+    "relay-kafka": partial(_relay, ApacheKafka, "ingest.relay.kafka"),
     "accept": partial(_ingest, ingest_accept),
     "push": partial(_ingest, ingest_push),
     "summary": _summary,
     "chain": push_to_payout.run,
     "demo": _demo,
 }
-ON_KAFKA = {"worker-kafka": "subsidy.worker.kafka", "relay-kafka": "relay.kafka"}
+ON_KAFKA = {"worker-kafka": "subsidy.worker.kafka", "relay-kafka": "ingest.relay.kafka"}
 
 
 def _silent(_line: str) -> None: ...

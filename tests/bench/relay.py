@@ -1,4 +1,5 @@
-"""`relay.kafka` and `relay.embedded`: events per second from the log in PostgreSQL to acknowledged by the broker, the cursors moved.
+"""`ingest.relay` (embedded broker), `ingest.relay.kafka`: events per second from the log in PostgreSQL to acknowledged by the broker, the
+cursors moved.
 
 The log is full when the relay starts, as a process of its own; that it sets up its clients counts. The floor is a bare producer with the
 same settings in such a process: `send_batch` of the same keys, values and headers, ready in memory, to a topic of as many partitions, one

@@ -79,8 +79,9 @@ _decode_raw = msgspec.json.Decoder(_RawBatch).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 _WHERE = re.compile(r" - at `\$([a-z_.]+)`\Z")
 _MISSING = re.compile(r"missing required field `([a-z_]+)`")
-# Without an escape, and without the first bytes of C1 and of the bidirectional marks, no string of a body holds a control character.
-_SUSPICIOUS = (b"\\", b"\x7f", b"\xc2", b"\xe2\x80", b"\xe2\x81")
+# Without an escape, and without the first bytes of C1 and of the bidirectional marks (no Chinese character begins with that), no string
+# of a body holds a control character. Single bytes: they are found sixty times as fast as pairs.
+_SUSPICIOUS = (b"\\", b"\x7f", b"\xc2", b"\xe2")
 
 
 def parse(push: RawPush, document: bytes) -> list[Item | Unreadable]:
@@ -108,14 +109,14 @@ def _lines(document: bytes) -> list[bytes]:
 
 
 _FIELDS, _RETRACTION_FIELDS = len(Event.__struct_fields__), len(Retraction.__struct_fields__)
-_SPACED = tuple(b'"' + space + b":" for space in (b" ", b"\t", b"\n", b"\r"))
+_SPACES = (b" ", b"\t", b"\n", b"\r")
 
 
 def _may_repeat_a_key(document: bytes, events: Sequence[Event]) -> bool:
     """Whether the document has other keys than what was read of it: the decoder lets the last of two win. Counted, since it is rare."""
     read = 1 + sum([_FIELDS - astuple(event).count(UNSET) for event in events])
     read += sum([_RETRACTION_FIELDS - astuple(event.retracts).count(UNSET) for event in events if event.retracts])
-    return read != document.count(b'":') or any(spaced in document for spaced in _SPACED)
+    return read != document.count(b'":') or any(space in document and b'"' + space + b":" in document for space in _SPACES)
 
 
 def _raw_items(body: bytes) -> list[Raw]:
