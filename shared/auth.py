@@ -6,12 +6,12 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fastapi import Request, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from shared.problems import Problem, unavailable
@@ -200,6 +200,17 @@ def lacks_scope(scope: str) -> Problem:
 def requires(*scopes: str) -> Any:
     """A dependency: the caller's Principal, if its roles carry all of `scopes`. The OpenAPI says which they are."""
     return Security(_authorise, scopes=list(scopes))
+
+
+def requires_one(always: str, *scopes: str) -> Any:
+    """A dependency: the caller's Principal, if its roles carry `always` and one of `scopes`; which of these, the request's body says."""
+
+    async def check(principal: Annotated[Principal, requires(always)]) -> Principal:
+        if principal.scopes.isdisjoint(scopes):
+            raise lacks_scope(scopes[0])
+        return principal
+
+    return Depends(check)
 
 
 def generate_keys() -> tuple[str, str]:

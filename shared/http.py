@@ -8,117 +8,37 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, date, datetime
+from datetime import datetime
 from functools import partial
 from types import MappingProxyType
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import msgspec
 import structlog
-from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, PlainSerializer
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import docs, telemetry
 from shared.bodies import Body
-from shared.calendar import SHANGHAI, rfc3339
+from shared.calendar import SHANGHAI
 from shared.db import LOST
 from shared.direct import Direct
 from shared.openapi import Api, documented
-from shared.problems import Problem, invalid, mistake, render, unavailable
+from shared.problems import Problem, invalid, render, unavailable
 from shared.refusals import of_framework, of_validation, too_large
 
 log = structlog.get_logger(__name__)
 
-MAX_LIMIT = 1000
-DEFAULT_LIMIT = 100
-MAX_CURSOR_BYTES = 2048
-MAX_FILTER_VALUES = 100
-EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)  # outside, a time is a typing error
 MAX_NUMBER, MAX_OFFSET = 2**63 - 1, 2**31 - 1  # what PostgreSQL takes as a number, and as a place in a list
-CONTROL = frozenset(map(chr, [*range(0x20), 0x7F, *range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
 
 Check = Callable[[], Awaitable[None]]  # raises, with a sentence for the operator, when the process is not ready
 
 
-# values of requests and answers
-def _shown(at: datetime) -> str:
-    return rfc3339(at)
-
-
-def _space_is_plus(value: object) -> object:
-    """A `+08:00` in a query that was not percent-encoded arrives as a space."""
-    return value.replace(" ", "+") if isinstance(value, str) and value[-6:-5] == " " else value
-
-
-def _safe(text: str) -> str:
-    if not CONTROL.isdisjoint(text):
-        raise mistake("text.control", "不得含控制字符。", "control characters are not allowed")
-    return text
-
-
-def _in_range(at: datetime) -> datetime:
-    if not EARLIEST <= at < LATEST:
-        raise mistake("time.out_of_range", "时间须在 2000 年至 2100 年之间。", "must lie between 2000 and 2100")
-    return at
-
-
-Instant = Annotated[AwareDatetime, BeforeValidator(_space_is_plus), PlainSerializer(_shown, return_type=str)]
-Moment = Annotated[Instant, AfterValidator(_in_range)]  # an instant that somebody gives: PostgreSQL's calendar is shorter than Python's
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="items a page")]
-CursorParam = Annotated[str | None, Query(max_length=MAX_CURSOR_BYTES, description="`next_cursor` of the page before; pins its revision")]
-
-
-def SafeText(max_length: int, min_length: int = 1) -> Any:
-    """Text without NUL, control or bidirectional characters, bounded."""
-    return Annotated[str, Field(min_length=min_length, max_length=max_length), AfterValidator(_safe)]
-
-
-class AsOf(BaseModel):
-    """As of when an answer is true; a field that the answering service has no use for is null (`api.md` §1)."""
-
-    valid_at: Instant | None = None
-    known_at: Instant | None = None
-    watermark: Instant | None = None
-    revision: int | None = None
-    registry_revision: int | None = None
-    pending_reassessments: int | None = None
-    set_aside: int | None = None  # messages that nobody could read yet: in no total
-
-
-def parse_many(text: str | None) -> list[str] | None:
-    """Several values of one filter, comma-separated; None: no filter."""
-    if text is None:
-        return None
-    values = [v for v in (part.strip() for part in text.split(",")) if v]
-    if len(values) > MAX_FILTER_VALUES:
-        raise invalid(
-            "#query", "too_many", f"一个条件最多 {MAX_FILTER_VALUES} 个值。", f"A filter takes at most {MAX_FILTER_VALUES} values."
-        )
-    return values
-
-
-def parse_choices(name: str, text: str | None, known: Sequence[str]) -> list[str] | None:
-    """As `parse_many`, of the query's filter `name` over an enumeration: a misspelt value would answer an empty list in silence."""
-    values = parse_many(text)
-    if unknown := [v for v in values or () if v not in known]:
-        raise invalid(
-            f"#query/{name}", "enum", f"{unknown[0]} 无效，可用：{', '.join(known)}。", f"{unknown[0]} is none of {', '.join(known)}."
-        )
-    return values
-
-
-def check_range(first: date | None, end: date | None) -> None:
-    """422 unless the query's `from` (inclusive) lies before its `to` (exclusive): the empty list would say that there was nothing."""
-    if first is not None and end is not None and first >= end:
-        raise invalid(
-            "#query/to", "range.invalid", "结束时间（to，不含）须晚于开始时间（from）。", "`to` (exclusive) must be after `from`."
-        )
-
-
+# lists
 def encode_cursor(state: Mapping[str, Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(state, separators=(",", ":")).encode()).decode().rstrip("=")
 
@@ -203,7 +123,9 @@ def _in_shanghai(value: Any) -> Any:
     return value
 
 
-def reply(request: Request, body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def reply(
+    request: Request, body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None, media_type: str = "application/json"
+) -> Response:
     """JSON; on a GET (a HEAD is served as one) with a weak ETag over the body without `as_of`, and 304 where the client has it."""
     plain = (
         body.model_dump(mode="json")
@@ -218,7 +140,7 @@ def reply(request: Request, body: Any, *, status: int = 200, headers: Mapping[st
         sent |= {"ETag": etag, "Cache-Control": "private, no-cache"}
         if etag in (t.strip() for t in request.headers.get("if-none-match", "").split(",")):
             return Response(None, 304, sent)
-    return Response(content, status, sent, "application/json")
+    return Response(content, status, sent, media_type)
 
 
 # the application
@@ -340,10 +262,13 @@ def _handlers(app: Api, max_body_bytes: int) -> None:
     @app.exception_handler(HTTPException)
     async def _http(request: Request, e: HTTPException) -> Response:
         template = getattr(request.scope.get("route"), "path", "")
-        return render(request, of_framework(e, max_body_bytes, app.methods(template)))
+        return render(request, of_framework(e, max_body_bytes, app.methods(request.url.path, template)))
 
     @app.exception_handler(RequestValidationError)
     async def _validation(request: Request, e: RequestValidationError) -> Response:
+        path = request.url.path  # one that is also an instance of a template: `/v1/things/search` beside `/v1/things/{id}`
+        if path in app.openapi()["paths"] and request.method not in (methods := app.methods(path)):
+            return render(request, of_framework(HTTPException(405), max_body_bytes, methods))
         return render(request, of_validation(e))
 
     for lost in LOST:

@@ -10,11 +10,12 @@ from pydantic import BaseModel, Field
 from shared import log
 from shared.auth import requires
 from shared.db import Database
-from shared.http import DEFAULT_LIMIT, AsOf, Instant, Limit, read_body, reply
+from shared.http import read_body, reply
 from shared.log.report import NAME
 from shared.log.tables import MAX_PARTITIONS
 from shared.openapi import REPORT_BODY, problems
 from shared.problems import invalid, not_found
+from shared.values import DEFAULT_LIMIT, AsOf, Instant, Limit
 
 MAX_REPORT_BYTES = 1 << 20
 NOW = "select now()"  # the beginning of the transaction that reads

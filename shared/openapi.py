@@ -114,9 +114,11 @@ class Api(FastAPI):
             schemas |= made.pop("$defs") | {"Problem": made | {"title": "Problem"}}
         return document
 
-    def methods(self, path_template: str) -> list[str]:
-        """What a path answers to; a path outside the document (health, docs) is only read."""
-        found = {method.upper() for method in self.openapi().get("paths", {}).get(path_template, {"get": None})}
+    def methods(self, *paths: str) -> list[str]:
+        """What the first of the paths or path templates that the document knows answers to; what it does not know (health, docs) is only
+        read."""
+        known = self.openapi().get("paths", {})
+        found = {method.upper() for method in next((known[path] for path in paths if path in known), {"get": None})}
         return sorted(found | {"HEAD"} if "GET" in found else found)
 
 

@@ -108,7 +108,8 @@ async def serve(app: FastAPI, settings: ServiceSettings, trusted_proxies: str = 
 
 def listen(host: str, port: int, *, beside_others: bool = False) -> socket.socket:
     """Bound here, since uvicorn would end without saying why. `beside_others`: of ours, at the same address."""
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, else asyncio's own loop leaves TCP_NODELAY off
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if beside_others:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

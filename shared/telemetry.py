@@ -30,6 +30,7 @@ WORKER_SECONDS = Histogram("tongcun_worker_batch_seconds", "Seconds of one batch
 WORKER_KEY_VIOLATIONS = Counter("tongcun_worker_key_violations_total", "Batches that met evidence which was there: an alarm")
 WORKER_REASSESSED = Counter("tongcun_worker_reassessed_total", "Parcels assessed again after a registry change")
 WORKER_SET_ASIDE = Counter("tongcun_worker_set_aside_total", "Messages that could not be read, by reason: an alarm", ["reason"])
+REGISTRY_CALENDAR_ENDS = Gauge("tongcun_registry_calendar_ends_timestamp_seconds", "When the known calendar of working days ends")
 REGISTRY_REVISION = Gauge("tongcun_registry_revision_applied", "Registry revision that the books have applied")
 
 

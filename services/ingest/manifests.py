@@ -34,10 +34,19 @@ class Difference(NamedTuple):
 
 
 async def declare(database: Database, feed: str, day: date, by: str, events: int, waybills: Mapping[str, int] | None) -> None:
-    """The newest one counts; the ones before it are kept."""
-    packed = None if waybills is None else zlib.compress(msgspec.json.encode({w.upper(): n for w, n in waybills.items()}))
+    """The newest one counts; the ones before it are kept. Raises Problem 404 where a token outlives its feed."""
+    packed = None if waybills is None else zlib.compress(msgspec.json.encode(_as_stored(waybills)))
     async with database.write() as tx:
-        await sql.insert_manifest(tx, feed, day, by, events, packed)
+        if not await sql.insert_manifest(tx, feed, day, by, events, packed):
+            raise not_found("令牌所属的来源", "feed as the token names", "feed.unknown")
+
+
+def _as_stored(waybills: Mapping[str, int]) -> Counter[str]:
+    """Numbers in upper case; two that are one then are added up."""
+    counted: Counter[str] = Counter()
+    for waybill, events in waybills.items():
+        counted[waybill.upper()] += events
+    return counted
 
 
 async def compare(database: Database, keyring: Keyring, feed: str, day: date, by: str) -> Difference:

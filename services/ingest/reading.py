@@ -11,8 +11,9 @@ from services.ingest.domain.verdicts import VERDICTS
 from shared import log
 from shared.contracts.scan import TOPIC
 from shared.db import Read
-from shared.http import AsOf, bad_cursor, check_range, decode_cursor, encode_cursor
+from shared.http import bad_cursor, decode_cursor, encode_cursor
 from shared.problems import invalid, not_found
+from shared.values import AsOf, check_range
 
 Tenant = tuple[str | None, str | None]  # (feed, brand): null, no limit
 

@@ -11,9 +11,9 @@ from services.ingest.domain import outlet
 from services.ingest.domain.verdicts import VERDICTS
 from services.ingest.feeds import NAME, OVERLAP_S
 from shared.contracts.scan import BRANDS
-from shared.http import AsOf, Instant, SafeText
 from shared.log.tables import MAX_PARTITIONS
 from shared.problems import mistake
+from shared.values import AS_WHOLE, AsOf, Instant, SafeText, Whole
 
 FeedName = Annotated[str, Field(pattern=f"^{NAME.pattern}$", description="lower-case letters, digits and hyphens")]
 Mode = Literal["sandbox", "live", "paused"]
@@ -21,7 +21,7 @@ Mode = Literal["sandbox", "live", "paused"]
 OwnSecret = Annotated[str, Field(pattern=r"^[!-~]{1,256}$", description="the sender's own secret: printable ASCII; without it one is made")]
 
 
-Silence = Annotated[int, Field(ge=60, le=30 * 86400, description="seconds without a push after which the feed is silent")]
+Silence = Annotated[int, Field(ge=60, le=30 * 86400, description="seconds without a push after which the feed is silent"), AS_WHOLE]
 
 
 def _network(text: str) -> str:
@@ -72,15 +72,17 @@ class FeedCreate(Request):
 
 
 class FeedRotate(Request):
-    overlap_s: int = Field(OVERLAP_S, ge=0, le=30 * 86400, description="seconds for which the secrets so far stay good; 0: revoked at once")
+    overlap_s: Whole = Field(
+        OVERLAP_S, ge=0, le=30 * 86400, description="seconds for which the secrets so far stay good; 0: revoked at once"
+    )
     secret: OwnSecret | None = None
 
 
 class FeedPatch(Request):
     """At least one of them; null for `signature` and `allow_from`: any."""
 
-    mode: Mode | None = None
-    silence_after_s: Silence | None = None
+    mode: Mode = Field(default_factory=lambda: "sandbox")  # a factory: the OpenAPI shows no default for what is absent
+    silence_after_s: Silence = Field(default_factory=int)
     signature: str | None = Field(None, max_length=32)
     allow_from: Networks | None = None
 
@@ -88,9 +90,6 @@ class FeedPatch(Request):
     def _something(self) -> "FeedPatch":
         if not self.model_fields_set:
             raise mistake("patch.empty", "没有要修改的内容。", "nothing is to be changed")
-        for name in ("mode", "silence_after_s"):
-            if name in self.model_fields_set and getattr(self, name) is None:
-                raise mistake("field.null", f"{name} 不能为空。", f"{name} cannot be null")
         return self
 
     def wishes(self) -> dict[str, Any]:
@@ -209,12 +208,16 @@ class SignatureCheck(BaseModel):
 _WaybillNo = Annotated[str, Field(pattern="^[0-9A-Za-z-]{4,32}$")]
 
 
+_Events = Annotated[int, Field(ge=1, le=10_000), AS_WHOLE]
+_Waybills = Annotated[dict[_WaybillNo, _Events], Field(max_length=100_000, json_schema_extra={"additionalProperties": False})]
+
+
 class ManifestCreate(Request):
     """What a sender says it sent us on a Shanghai day, by when we received it; `waybills`: how many events of each."""
 
     date: date
-    events: int = Field(ge=0, le=10_000_000)
-    waybills: dict[_WaybillNo, Annotated[int, Field(ge=1, le=10_000)]] | None = Field(None, max_length=100_000)
+    events: Whole = Field(ge=0, le=10_000_000)
+    waybills: _Waybills | None = None
 
     @field_validator("date", mode="before")
     @classmethod
@@ -251,7 +254,7 @@ class FeedSecret(BaseModel):
     feed: str
     secret: str
     secret_id: str
-    overlap_s: int = Field(description="seconds for which the secrets before this one stay good")
+    overlap_s: Whole = Field(description="seconds for which the secrets before this one stay good")
 
 
 class Feeds(BaseModel):
@@ -419,8 +422,8 @@ class Dismissed(BaseModel):
 class Remap(Request):
     """Of one partition of the log, from a position on."""
 
-    partition: int = Field(ge=0, lt=MAX_PARTITIONS)
-    from_position: int = Field(0, ge=0, lt=2**63)
+    partition: Whole = Field(ge=0, lt=MAX_PARTITIONS)
+    from_position: Whole = Field(0, ge=0, le=10**15)
     reason: Reason
     dry_run: bool = False
 

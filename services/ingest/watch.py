@@ -15,8 +15,8 @@ from services.ingest.domain.shares import Share
 from services.ingest.repository import watching as sql
 from shared import telemetry
 from shared.db import Database, Read
-from shared.http import AsOf
 from shared.problems import not_found
+from shared.values import AsOf
 
 logger = structlog.get_logger(__name__)
 

@@ -2,26 +2,35 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
+import structlog
 from fastapi import FastAPI
 
+from services.registry.domain import working_days
 from services.registry.health import check_installation
-from services.registry.routes import divisions, filings, log, merchants, operators, standing, stations
+from services.registry.routes import clocks, divisions, filings, log, merchants, operators, standing, stations
 from services.registry.schemas import MAX_BODY_BYTES
 from services.registry.settings import Settings
-from shared import process
+from shared import process, telemetry
 from shared.auth import Verifier
+from shared.calendar import day_start, shanghai_day
 from shared.db import Database
 from shared.http import create_app
 from shared.settings import load
 from shared.telemetry import configure
+
+logger = structlog.get_logger(__name__)
 
 TITLE = "Tongcun registry 通村登记"
 DESCRIPTION = (
     "Stations, aliases, filings and merchants 站点、别名、末端备案与申报主体, as they were and as they were known; "
     "each write is a position of the log."
 )
-ROUTERS = (divisions.router, operators.router, stations.router, filings.router, merchants.router, standing.router, log.router)
+ROUTERS = (
+    divisions.router, operators.router, stations.router, filings.router, clocks.router, merchants.router, standing.router, log.router,
+)  # fmt: skip
+CALENDAR_WARNS_BEFORE = timedelta(days=60)
 
 
 def build(settings: Settings) -> FastAPI:
@@ -31,6 +40,7 @@ def build(settings: Settings) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.database = await database.open()
+        _check_calendar()
         yield
         await database.close()
 
@@ -45,6 +55,13 @@ def build(settings: Settings) -> FastAPI:
     )
     app.state.verifier = Verifier(settings.jwks, settings.issuer)
     return app
+
+
+def _check_calendar() -> None:
+    """The next year is announced in November, and then takes a new version of the library."""
+    telemetry.REGISTRY_CALENDAR_ENDS.set(day_start(working_days.ENDS).timestamp())
+    if shanghai_day(datetime.now(UTC)) > working_days.ENDS - CALENDAR_WARNS_BEFORE:
+        logger.warning("calendar.ends", on=working_days.ENDS.isoformat(), remedy="update chinesecalendar: locks, then a release")
 
 
 async def main() -> None:

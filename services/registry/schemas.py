@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from services.registry.domain.transitions import TRANSITIONS
 from shared.contracts.registry import DIVISION_KINDS, FilingStatus, Level, OperatingStatus
 from shared.contracts.scan import BRANDS
-from shared.http import CONTROL, DEFAULT_LIMIT, EARLIEST, LATEST, MAX_CURSOR_BYTES, MAX_LIMIT, AsOf, Instant, Moment
 from shared.problems import mistake
+from shared.values import CONTROL, DEFAULT_LIMIT, EARLIEST, LATEST, MAX_CURSOR_BYTES, MAX_LIMIT, AsOf, Day, Instant, Moment
 
 MAX_ALIASES = 50  # of one request
 MAX_BODY_BYTES = 64 * 1024
@@ -44,7 +44,7 @@ def _once_each(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-Day = Annotated[date, AfterValidator(_day_in_range)]
+Date = Annotated[Day, AfterValidator(_day_in_range)]
 Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_plain)]
 Note = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_plain)]
 Code = Annotated[str, Field(pattern=DIVISION_CODE)]
@@ -114,7 +114,7 @@ class NewFiling(Body):
     authority: Name
     receipt_no: Name | None = None
     status: FilingStatus = FilingStatus.DRAFT
-    opened_on: Day
+    opened_on: Date
     submitted_at: Moment | None = None
     decided_at: Moment | None = None
     effective_at: Moment
@@ -167,7 +167,7 @@ class OperatorQuery(DatedQuery):
     q: str | None = Field(None, max_length=100)
 
 
-class StationQuery(DatedQuery):
+class StationFilters(BaseModel):
     """Several values of one filter: comma-separated."""
 
     township_code: str | None = Field(None, max_length=1300, pattern=DIVISION_CODES)
@@ -175,7 +175,15 @@ class StationQuery(DatedQuery):
     filing_status: str | None = Field(None, max_length=200)
     operating_status: str | None = Field(None, max_length=200)
     brand: str | None = Field(None, max_length=200)
-    q: str | None = Field(None, max_length=100, description="part of the name")
+    q: str | None = Field(None, max_length=100, description="part of the name, or its pinyin: whole, by initials, or mixed")
+
+
+class StationQuery(StationFilters, DatedQuery):
+    pass
+
+
+class MapQuery(StationFilters, OneQuery):
+    """All at once: a map has no pages."""
 
 
 class FilingQuery(DatedQuery):
@@ -185,7 +193,7 @@ class FilingQuery(DatedQuery):
 class StandingQuery(OneQuery):
     station_id: str = Field(max_length=40)
     brand: Brand
-    known_revision: int | None = Field(None, ge=0, lt=2**63, description="a registry revision, instead of known_at")
+    known_revision: int | None = Field(None, ge=0, le=10**15, description="a registry revision, instead of known_at")
 
 
 # what is answered
@@ -307,6 +315,28 @@ class FilingList(BaseModel):
 class SegmentItem(BaseModel):
     valid_from: Instant
     valid_to: Instant | None
+
+
+class Point(BaseModel):
+    type: Literal["Point"] = "Point"
+    coordinates: tuple[float, float] = Field(description="longitude, latitude; WGS 84 (RFC 7946 §4)")
+
+
+class StationFeature(BaseModel):
+    """`geometry` null: nobody has told where it is."""
+
+    type: Literal["Feature"] = "Feature"
+    id: str
+    geometry: Point | None
+    properties: StationItem
+
+
+class StationMap(BaseModel):
+    """RFC 7946, with `as_of` as a foreign member."""
+
+    type: Literal["FeatureCollection"] = "FeatureCollection"
+    features: list[StationFeature]
+    as_of: AsOf
 
 
 class StandingAnswer(BaseModel):

@@ -8,7 +8,8 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from services.registry.schemas import DIVISION_CODES, Body, Code, DatedQuery, ListQuery, Name, Note
 from shared.contracts.registry import MerchantKind, Qualification, SalesStatus
-from shared.http import MAX_CURSOR_BYTES, AsOf, Instant, Moment
+from shared.problems import mistake
+from shared.values import MAX_CURSOR_BYTES, AsOf, Day, Instant, Moment
 
 MAX_SHOPS = 50
 MAX_SALES_FEN = 10**14  # a slip of the unit rather than a year's sales
@@ -22,9 +23,15 @@ def _half_width(text: str) -> str:
     return unicodedata.normalize("NFKC", text)
 
 
-Registered = Annotated[date, Field(ge=EARLIEST_REGISTRATION, lt=LATEST_REGISTRATION, description="of the market registration")]
+def _plausible(day: date) -> date:
+    if not EARLIEST_REGISTRATION <= day < LATEST_REGISTRATION:
+        raise mistake("date.out_of_range", "日期须在 1949 年 10 月至 2100 年之间。", "must lie between October 1949 and 2100")
+    return day
+
+
+Registered = Annotated[Day, Field(description="of the market registration"), AfterValidator(_plausible)]
 Platform = Annotated[Name, Field(max_length=50, description="as the policy lists it", examples=["淘宝"]), AfterValidator(_half_width)]
-Seen = Annotated[int, Field(ge=1, lt=2**63, description="the `version` that was looked at: nobody decides on what has changed since (409)")]
+Seen = Annotated[int, Field(ge=1, le=10**15, description="the `version` that was looked at: nobody decides on what has since changed: 409")]
 
 
 class ShopGiven(Body):

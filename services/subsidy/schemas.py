@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.subsidy.domain.budget import Source
-from shared.http import DEFAULT_LIMIT, MAX_CURSOR_BYTES, MAX_LIMIT, AsOf, Instant, Moment, SafeText
+from shared.values import DEFAULT_LIMIT, MAX_CURSOR_BYTES, MAX_LIMIT, AsOf, Day, Instant, Moment, SafeText
 
 Brand = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,32}$")]
 _PLAIN = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL stores no NUL, and nobody searches for a control character
@@ -40,8 +40,8 @@ class PageQuery(BaseModel):
 
 
 class SummaryQuery(PageQuery):
-    first: date = Field(alias="from", description="first Shanghai day")
-    end: date = Field(alias="to", description="Shanghai day after the last one")
+    first: Day = Field(alias="from", description="first Shanghai day")
+    end: Day = Field(alias="to", description="Shanghai day after the last one")
     date_basis: Literal["service", "posted"] = Field("service", description="the deciding scan's day, or the ledger's")
     group_by: Several | None = Field(None, description="at most three of day | month, township, station, brand, direction, outcome")
     township_code: Townships | None = None
@@ -53,8 +53,8 @@ class SummaryQuery(PageQuery):
 
 
 class PayoutQuery(PageQuery):
-    first: date | None = Field(None, alias="from", description="first Shanghai day")
-    end: date | None = Field(None, alias="to", description="Shanghai day after the last one")
+    first: Day | None = Field(None, alias="from", description="first Shanghai day")
+    end: Day | None = Field(None, alias="to", description="Shanghai day after the last one")
     date_basis: Literal["service", "posted"] = "service"
     brand: Several | None = None
     direction: Several | None = None
@@ -204,7 +204,7 @@ class Parcel(Shape):
     payout_ids: list[str]
     holds: list[Hold]
     rulings: list[Ruling]
-    related: list[str]
+    related: list[str] = Field(description="waybill numbers of the same brand that its events name: its way back, or its way there")
     redacted: list[str]
     as_of: AsOf
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from services.subsidy.schemas import PageQuery, Several, Shape
 from services.subsidy.schemas_holds import Why
-from shared.http import AsOf, Instant, SafeText
+from shared.values import AsOf, Instant, SafeText
 
 
 class UploadQuery(BaseModel):

@@ -7,8 +7,8 @@ from pydantic import AfterValidator, Field
 
 from services.subsidy.domain.said import BY_HAND
 from services.subsidy.schemas import MAX_REVISION, Brand, Choice, Digest, Hold, PageQuery, Ruling, Several, Shape, Stations, Waybill
-from shared.http import CONTROL, AsOf, Instant
 from shared.problems import mistake
+from shared.values import CONTROL, AsOf, Instant
 
 MAX_CHOICES = 64
 

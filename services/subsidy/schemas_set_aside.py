@@ -1,7 +1,7 @@
 """The shapes of what could not be read from the scans log."""
 
 from services.subsidy.schemas import PageQuery, Several, Shape
-from shared.http import AsOf, Instant
+from shared.values import AsOf, Instant
 
 
 class SetAsideQuery(PageQuery):

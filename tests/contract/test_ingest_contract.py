@@ -470,7 +470,7 @@ async def test_a_feeds_settings_change_one_by_one(ingest: Ingest) -> None:
         assert changed.json().items() >= wish.items()
     refusals: list[tuple[dict[str, Any], str]] = [
         ({}, "patch.empty"),
-        ({"mode": None}, "field.null"),
+        ({"mode": None}, "literal_error"),
         ({"signature": "hmac"}, "signature.unknown"),
         ({"allow_from": ["203.0.113.1/24"]}, "network.invalid"),
         ({"allow_from": []}, "too_short"),

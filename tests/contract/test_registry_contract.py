@@ -178,6 +178,8 @@ async def test_every_operation_says_which_scope_it_needs(registry: Registry) -> 
         "POST /v1/merchants/{merchant_id}/sales": ["merchants:write"],
         "POST /v1/merchants/{merchant_id}/sales/{year}/review": ["merchants:review"],
         "GET /v1/standing": ["registry:read"],
+        "GET /v1/clocks": ["registry:read"],
+        "GET /v1/stations.geojson": ["registry:read"],
         "PUT /v1/log/consumers/{name}": ["log:report"],
         "GET /v1/log/consumers": ["log:read"],
         "DELETE /v1/log/consumers/{name}": ["log:admin"],

@@ -131,11 +131,20 @@ async def test_a_senders_own_count_is_compared_with_what_came(ingest: Ingest) ->
     }
     (day,) = (await got(ingest, "/v1/completeness?feed=counted"))["items"]
     assert (day["declared_events"], day["events"]["received"]) == (6, 6)
+    await ingest.client.patch("/v1/feeds/counted", json={"mode": "sandbox"}, headers=ingest.bearer("admin"))
+    await ingest.push("counted", "gongpei", five[:1], secret)
+    rows = (await got(ingest, "/v1/completeness?feed=counted"))["items"]
+    assert [(row["mode"], row["declared_events"]) for row in rows] == [("live", 6), ("sandbox", None)]
+    await ingest.client.patch("/v1/feeds/counted", json={"mode": "live"}, headers=ingest.bearer("admin"))
     async with ingest.database.read() as read:
         assert await read.fetchval("select count(*) from body_read where why = 'manifest' and receipt_id like 'counted %'") == 2
     good = {"date": today(), "events": 1}
     for bad in ({"events": 1}, good | {"date": "2023-02-30"}, good | {"events": -1}, good | {"waybills": {"?": 1}}):
         assert (await ingest.client.post("/v1/manifests", json=bad, headers=headers)).status_code == 422
+    nobody = await ingest.client.post("/v1/manifests", json=good, headers=ingest.bearer("brand", ("feed", "never-made")))
+    assert (nobody.status_code, nobody.json()["code"]) == (404, "feed.unknown")
+    twice = {"date": today(), "events": 2, "waybills": {"ZT0001": 1, "zt0001": 1}}
+    assert (await ingest.client.post("/v1/manifests", json=twice, headers=headers)).json()["missing"]["ZT0001"] == 2
     other = ingest.bearer("brand", ("feed", "well"))
     assert (await ingest.client.get(f"/v1/manifests/counted/{today()}", headers=other)).status_code == 404
 

@@ -19,7 +19,7 @@ from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from shared import auth, http
+from shared import auth, http, values
 from shared.problems import Problem
 
 PRIVATE, JWKS = auth.generate_keys()
@@ -27,15 +27,17 @@ PRIVATE, JWKS = auth.generate_keys()
 
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    name: http.SafeText(10)  # type: ignore[valid-type]
+    name: values.SafeText(10)  # type: ignore[valid-type]
 
 
 class Limits(BaseModel):
     count: int = Field(1, ge=1, lt=10)
     mode: Literal["live", "paused"] = "live"
-    name: http.SafeText(10) = "a"  # type: ignore[valid-type]
+    name: values.SafeText(10) = "a"  # type: ignore[valid-type]
     code: str = Field("00", pattern="^[0-9]{2}$")
-    at: http.Moment | None = None
+    at: values.Moment | None = None
+    on: values.Day | None = None
+    whole: values.Whole | None = Field(None, strict=True)
     names: list[str] = Field([], max_length=2)
 
 
@@ -55,7 +57,7 @@ def app_with(tmp_path: Path) -> FastAPI:
     router = APIRouter()
 
     @router.get("/thing")
-    async def thing(request: Request, cursor: http.CursorParam = None, limit: http.Limit = 100) -> Response:
+    async def thing(request: Request, cursor: values.CursorParam = None, limit: values.Limit = 100) -> Response:
         state = http.decode_cursor(cursor) if cursor else {}
         return http.reply(request, {"at": datetime(2023, 7, 14, 1, 0, tzinfo=UTC), "state": state, "as_of": {"revision": id(request)}})
 
@@ -66,6 +68,14 @@ def app_with(tmp_path: Path) -> FastAPI:
     @router.post("/limits")
     async def limits(request: Request, body: Limits) -> Response:
         return http.reply(request, body)
+
+    @router.get("/things/{number}")
+    async def one(request: Request, number: int) -> Response:
+        return http.reply(request, number)
+
+    @router.post("/things/search")
+    async def search(request: Request) -> Response:
+        return http.reply(request, [])
 
     @router.post("/raw")
     async def raw(request: Request) -> Response:
@@ -174,6 +184,11 @@ async def test_a_mistake_is_told_in_chinese_and_english(client: httpx.AsyncClien
         ("name", "x" * 11, "文字过长，最多 10 个字符。", "String should have at most 10 characters"),
         ("code", "{x}", "文字格式不对，应符合 ^[0-9]{2}$。", "String should match pattern '^[0-9]{2}$'"),
         ("at", "1999-01-01T00:00:00+08:00", "时间须在 2000 年至 2100 年之间。", "must lie between 2000 and 2100"),
+        ("at", "1689296400", "应写明日期，如 2023-07-01。", "must be written out, as 2023-07-01"),
+        ("at", 1689296400, "应写明日期，如 2023-07-01。", "must be written out, as 2023-07-01"),
+        ("on", "0", "应写明日期，如 2023-07-01。", "must be written out, as 2023-07-01"),
+        ("whole", 7.5, "应为整数。", "Input should be a valid integer"),
+        ("whole", "7", "应为整数。", "Input should be a valid integer"),
         ("names", ["a", "b", "c"], "最多 2 项。", "List should have at most 2 items after validation, not 3"),
     ],
 )
@@ -197,11 +212,18 @@ async def test_an_unknown_query_key_is_told_with_the_known_ones(client: httpx.As
 async def test_a_range_that_ends_before_it_begins_is_refused() -> None:
     first, later = date(2023, 7, 1), date(2023, 7, 2)
     for good in ((first, later), (None, first), (first, None), (None, None)):
-        http.check_range(*good)
+        values.check_range(*good)
     for bad in ((later, first), (first, first)):
         with pytest.raises(Problem) as refused:
-            http.check_range(*bad)
+            values.check_range(*bad)
         assert [e.pointer for e in refused.value.errors] == ["#query/to"]
+
+
+async def test_a_whole_number_may_have_a_point_and_a_wrong_method_is_no_wrong_value(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/limits", json={"whole": 7.0})).json()["whole"] == 7
+    answer = await client.get("/things/search")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert (await client.get("/things/x")).status_code == 422
 
 
 async def test_head_is_get_without_the_body(client: httpx.AsyncClient) -> None:
@@ -210,7 +232,9 @@ async def test_head_is_get_without_the_body(client: httpx.AsyncClient) -> None:
     assert (await client.head("/thing", headers={"If-None-Match": (await client.get("/thing")).headers["etag"]})).status_code == 304
 
 
-@pytest.mark.parametrize(("path", "allow"), [("/thing", "GET, HEAD, POST"), ("/raw", "POST"), ("/livez", "GET, HEAD")])
+@pytest.mark.parametrize(
+    ("path", "allow"), [("/thing", "GET, HEAD, POST"), ("/raw", "POST"), ("/things/search", "POST"), ("/livez", "GET, HEAD")]
+)
 async def test_405_names_every_method_of_the_path(client: httpx.AsyncClient, path: str, allow: str) -> None:
     answer = await client.patch(path)
     assert (answer.status_code, answer.headers["allow"]) == (405, allow)

@@ -199,7 +199,11 @@ with stored as (
     order by received_date, feed, mode limit $9
 )
 select page.*, (
-    select m.events from manifest m where (m.feed, m.received_date) = (page.feed, page.received_date) order by m.manifest_id desc limit 1
+    select m.events from manifest m where (m.feed, m.received_date) = (page.feed, page.received_date) and (
+        page.mode = 'live'  -- a feed that changed its mode that day has two rows, and declared once
+        or not exists (select from push p where (p.received_date, p.feed, p.mode) = (page.received_date, page.feed, 'live'))
+    )
+    order by m.manifest_id desc limit 1
 ) as declared, (
     select (length(told), regexp_count(told, 'a'), regexp_count(told, 'd'), regexp_count(told, 'c'), regexp_count(told, 'q'),
         regexp_count(told, 'r')) = (page.received, page.accepted, page.duplicate, page.conflict, page.quarantined, page.rejected)

@@ -29,7 +29,9 @@ cross join lateral (
 where $1::text is null or f.feed = $1
 order by f.feed
 """
-INSERT_MANIFEST = "insert into manifest (feed, received_date, by, events, waybills) values ($1, $2, $3, $4, $5)"
+INSERT_MANIFEST = """
+insert into manifest (feed, received_date, by, events, waybills) select feed, $2, $3, $4, $5 from feed where feed = $1 returning manifest_id
+"""
 MANIFEST = """
 select events, waybills, at, by from manifest where feed = $1 and received_date = $2 order by manifest_id desc limit 1
 """
@@ -46,8 +48,9 @@ async def health(read: Read, feed: str | None) -> list[asyncpg.Record]:
     return await read.fetch(HEALTH, feed)
 
 
-async def insert_manifest(tx: Write, feed: str, day: date, by: str, events: int, waybills: bytes | None) -> None:
-    await tx.execute(INSERT_MANIFEST, feed, day, by, events, waybills)
+async def insert_manifest(tx: Write, feed: str, day: date, by: str, events: int, waybills: bytes | None) -> bool:
+    """Whether there is such a feed."""
+    return await tx.fetchval(INSERT_MANIFEST, feed, day, by, events, waybills) is not None
 
 
 async def manifest(read: Read, feed: str, day: date) -> asyncpg.Record | None:

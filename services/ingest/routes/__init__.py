@@ -11,8 +11,9 @@ from services.ingest.domain.items import MAX_BODY_BYTES
 from services.ingest.service import Ingest
 from shared.auth import Principal
 from shared.db import Read
-from shared.http import AsOf, read_body
+from shared.http import read_body
 from shared.problems import Problem
+from shared.values import AsOf
 
 NOBODY = ""  # no feed has this name: whoever is limited to an operator, a merchant or a township owns no feed
 

@@ -7,9 +7,10 @@ from services.ingest.brands.base import Feed
 from services.ingest.routes import as_of, ingest
 from services.ingest.routes.pushes import NATIVE_BODY, native_push
 from shared.auth import Principal, requires
-from shared.http import DEFAULT_LIMIT, CursorParam, Limit, bad_cursor, decode_cursor, encode_cursor, next_link, reply
+from shared.http import bad_cursor, decode_cursor, encode_cursor, next_link, reply
 from shared.openapi import problems
 from shared.problems import not_found
+from shared.values import DEFAULT_LIMIT, CursorParam, Limit
 
 router = APIRouter(tags=["feeds 来源"])
 
@@ -86,7 +87,7 @@ async def health(request: Request, feed: schemas.FeedName) -> Response:
     summary="Why a push is refused 签名自检",
     response_model=schemas.SignatureCheck,
     responses=problems(404, 409, 413),
-    openapi_extra=NATIVE_BODY,
+    openapi_extra={"x-any-query": True, "requestBody": NATIVE_BODY["requestBody"] | {"required": False}},
 )
 async def signature_check(request: Request, feed: schemas.FeedName, principal: Principal = requires("receipts:read")) -> Response:
     """For a sandbox feed: send here exactly what you push, and read why its signature is not good. Nothing is stored."""

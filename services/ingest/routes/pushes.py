@@ -17,7 +17,7 @@ router = APIRouter(tags=["push 推送"])
 WRITES = "scans:write"
 
 Name = Annotated[str, Path(max_length=64)]
-NATIVE_BODY = {
+NATIVE_BODY: dict[str, Any] = {
     "x-any-query": True,  # a query on a courier's own address is its own business
     "requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {}, "application/json": {}}},
 }

@@ -8,8 +8,9 @@ from services.ingest import again, reading, schemas
 from services.ingest.domain.items import Identified
 from services.ingest.routes import Filter, as_of, ingest, tenant
 from shared.auth import Principal, requires
-from shared.http import DEFAULT_LIMIT, CursorParam, Limit, Moment, next_link, parse_many, reply
+from shared.http import next_link, reply
 from shared.openapi import problems
+from shared.values import DEFAULT_LIMIT, CursorParam, Limit, Moment, parse_many
 
 router = APIRouter(tags=["quarantine 隔离"])
 QuarantineId = Annotated[str, Path(pattern=schemas.QUARANTINE_ID)]

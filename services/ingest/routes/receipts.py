@@ -1,6 +1,5 @@
 """What became of what was sent: receipts, completeness."""
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -8,8 +7,9 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from services.ingest import reading, schemas
 from services.ingest.routes import Filter, ingest, tenant
 from shared.auth import Principal, requires
-from shared.http import DEFAULT_LIMIT, CursorParam, Limit, next_link, parse_many, reply
+from shared.http import next_link, reply
 from shared.openapi import problems
+from shared.values import DEFAULT_LIMIT, CursorParam, Day, Limit, parse_many
 
 router = APIRouter(tags=["receipts 回执"])
 
@@ -28,8 +28,8 @@ async def receipt(
 @router.get("/v1/completeness", summary="Completeness by day 每日完整性", response_model=schemas.Completeness, responses=problems())
 async def completeness(
     request: Request,
-    from_: Annotated[date | None, Query(alias="from", description="Shanghai day of receipt, inclusive")] = None,
-    to: Annotated[date | None, Query(description="exclusive")] = None,
+    from_: Annotated[Day | None, Query(alias="from", description="Shanghai day of receipt, inclusive")] = None,
+    to: Annotated[Day | None, Query(description="exclusive")] = None,
     feed: Filter = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorParam = None,

@@ -5,12 +5,13 @@ from fastapi import APIRouter, Query, Request, Response
 from services.registry import schemas
 from services.registry.routes import database
 from services.registry.service import filings, reads
-from shared.auth import Principal, requires
+from shared.auth import Principal, requires, requires_one
 from shared.http import next_link, reply
 from shared.openapi import problems
 
 router = APIRouter(tags=["filings 末端备案"])
 Reader = Annotated[Principal, requires("registry:read")]
+WRITES = ("filings:submit", "filings:decide")
 
 
 @router.post(
@@ -45,7 +46,9 @@ async def list_filings(request: Request, principal: Reader, station_id: str, que
     response_model=schemas.FilingAnswer,
     responses=problems(404, 409, body=True),
 )
-async def move_filing(request: Request, body: schemas.Transition, principal: Reader, filing_id: str) -> Response:
+async def move_filing(
+    request: Request, body: schemas.Transition, principal: Annotated[Principal, requires_one("registry:read", *WRITES)], filing_id: str
+) -> Response:
     """Submissions need `filings:submit` (submitted, resubmitted, change_pending), decisions `filings:decide`; 409 lists what is allowed."""
     return reply(request, await filings.move_filing(database(request), principal, filing_id, body))
 

@@ -6,10 +6,12 @@ from services.registry import schemas
 from services.registry.routes import database
 from services.registry.service import reads, stations
 from shared.auth import Principal, requires
-from shared.http import Moment, next_link, reply
+from shared.http import next_link, reply
 from shared.openapi import problems
+from shared.values import Moment
 
 router = APIRouter(tags=["stations 站点"])
+GEOJSON = "application/geo+json"
 Reader = Annotated[Principal, requires("registry:read")]
 Writer = Annotated[Principal, requires("stations:write")]
 
@@ -31,6 +33,17 @@ async def list_stations(request: Request, principal: Reader, query: Annotated[sc
     """Stations as they were at `valid_at`, as known at `known_at`."""
     found = await reads.stations(database(request), principal, query)
     return reply(request, found, headers=next_link(request, found.next_cursor))
+
+
+@router.get(
+    "/v1/stations.geojson",
+    summary="Map of stations 站点地图",
+    response_model=schemas.StationMap,
+    responses=problems() | {200: {"content": {GEOJSON: {}}}},
+)
+async def map_stations(request: Request, principal: Reader, query: Annotated[schemas.MapQuery, Query()]) -> Response:
+    """The same stations as a GeoJSON FeatureCollection (RFC 7946)."""
+    return reply(request, await reads.map_of_stations(database(request), principal, query), media_type=GEOJSON)
 
 
 @router.get("/v1/stations/{station_id}", summary="One station 一个站点", response_model=schemas.StationAnswer, responses=problems(404))

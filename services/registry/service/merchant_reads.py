@@ -13,8 +13,8 @@ from services.registry.service.reads import in_order, named, pin, pin_list
 from shared.auth import Principal
 from shared.contracts.registry import Merchant, MerchantKind, MerchantSegment, Qualification
 from shared.db import Database
-from shared.http import parse_choices, parse_many
 from shared.standing import at
+from shared.values import parse_choices, parse_many
 
 
 def item(merchant: Merchant, recorded_at: datetime, moment: datetime, principal: Principal) -> schemas.MerchantItem | None:

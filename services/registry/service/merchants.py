@@ -50,7 +50,7 @@ async def create(database: Database, principal: Principal, body: schemas.NewMerc
 async def change(database: Database, principal: Principal, merchant_id: str, body: schemas.MerchantChange) -> schemas.MerchantAnswer:
     changes = schemas.changes_of(body)
     if not changes:
-        raise invalid("", "nothing_to_change", "请至少给出一个要变更的字段。", "Name at least one field to change.")
+        raise invalid("", "patch.empty", "请至少给出一个要变更的字段。", "Name at least one field to change.")
     async with recording(database, principal.subject) as draft:
         check_ahead(body.effective_at, draft.recorded_at, "/effective_at")
         merchant = await _existing(draft, principal, merchant_id)

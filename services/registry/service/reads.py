@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from services.registry import repository, schemas
 from services.registry.domain.history import Row, filing_rows
+from services.registry.domain.search import meant
 from services.registry.repository import Revision
 from services.registry.service import shown
 from services.registry.service.access import is_id, may_see, no_operator, no_station
@@ -14,10 +15,12 @@ from shared.auth import Principal
 from shared.contracts.registry import DIVISION_KINDS, Division, FilingStatus, Level, OperatingStatus, Operator, Station
 from shared.contracts.scan import BRANDS
 from shared.db import Database, Read
-from shared.http import EARLIEST, LATEST, MAX_OFFSET, AsOf, bad_cursor, decode_cursor, encode_cursor, parse_choices, parse_many
+from shared.http import MAX_OFFSET, bad_cursor, decode_cursor, encode_cursor
 from shared.problems import invalid
 from shared.standing import Directory, holds
+from shared.values import EARLIEST, LATEST, AsOf, parse_choices, parse_many
 
+MAX_FEATURES = 10_000  # of one map: a county has some hundreds of stations
 BEFORE_ALL = Revision(-1, datetime.min.replace(tzinfo=UTC))  # nothing was recorded yet: every list is empty
 
 T = TypeVar("T")
@@ -85,7 +88,7 @@ def in_order(id_: str) -> tuple[int, str]:
 
 
 def named(q: str | None, *names: str) -> bool:
-    return q is None or any(q.strip().casefold() in name.casefold() for name in names)
+    return q is None or meant(q, *names)
 
 
 async def divisions(database: Database, query: schemas.DivisionQuery) -> schemas.DivisionList:
@@ -134,6 +137,25 @@ async def operator(database: Database, principal: Principal, operator_id: str, q
 
 
 async def stations(database: Database, principal: Principal, query: schemas.StationQuery) -> schemas.StationList:
+    items, at = await _stations(database, principal, query)
+    page, cursor = at.page(items, query.limit)
+    return schemas.StationList(items=page, next_cursor=cursor, as_of=at.as_of())
+
+
+async def map_of_stations(database: Database, principal: Principal, query: schemas.MapQuery) -> schemas.StationMap:
+    items, at = await _stations(database, principal, schemas.StationQuery.model_validate(query.model_dump()))
+    if len(items) > MAX_FEATURES:
+        raise invalid(
+            "#query",
+            "map.too_large",
+            f"站点超过 {MAX_FEATURES} 个，请按乡镇等条件筛选。",
+            f"More than {MAX_FEATURES} stations: filter them.",
+        )
+    return schemas.StationMap(features=[shown.feature(item) for item in items], as_of=at.as_of())
+
+
+async def _stations(database: Database, principal: Principal, query: schemas.StationQuery) -> tuple[list[schemas.StationItem], Pin]:
+    """In order of registration."""
     wanted = _Wanted(query)
     async with database.read() as read:
         at = await pin_list(read, query)
@@ -145,8 +167,7 @@ async def stations(database: Database, principal: Principal, query: schemas.Stat
         for station, recorded_at in sorted(visible, key=lambda pair: in_order(pair[0].station_id))
         if (item := shown.station_item(directory, station, recorded_at, at.moment)) and wanted.matches(item)
     ]
-    page, cursor = at.page(items, query.limit)
-    return schemas.StationList(items=page, next_cursor=cursor, as_of=at.as_of())
+    return items, at
 
 
 class _Wanted:

@@ -20,6 +20,11 @@ async def directory_of(read: Read, stations: Iterable[Station], revision: int) -
     return Directory.of([*found, *await repository.some(read, Division, codes, revision)])
 
 
+def feature(item: schemas.StationItem) -> schemas.StationFeature:
+    point = schemas.Point(coordinates=(item.location.lng, item.location.lat)) if item.location else None
+    return schemas.StationFeature(id=item.station_id, geometry=point, properties=item)
+
+
 def station_item(directory: Directory, station: Station, recorded_at: datetime, moment: datetime) -> schemas.StationItem | None:
     """None: it was not registered then."""
     segment, standing = at(station.segments, moment), directory.standing(station.station_id, NO_BRAND, moment)

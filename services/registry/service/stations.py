@@ -16,8 +16,8 @@ from services.registry.service.recording import Recording, recording, site_term
 from shared.auth import Principal
 from shared.contracts.registry import Alias, Division, Level, Operator, OperatorSegment, Station, StationSegment
 from shared.db import Database
-from shared.http import AsOf
 from shared.problems import Problem, invalid, not_found
+from shared.values import AsOf
 
 
 async def create_operator(database: Database, principal: Principal, body: schemas.NewOperator) -> schemas.OperatorAnswer:
@@ -53,7 +53,7 @@ async def create_station(database: Database, principal: Principal, body: schemas
 async def change_station(database: Database, principal: Principal, station_id: str, body: schemas.StationChange) -> schemas.StationAnswer:
     changes = schemas.changes_of(body)
     if not changes:
-        raise invalid("", "nothing_to_change", "请至少给出一个要变更的字段。", "Name at least one field to change.")
+        raise invalid("", "patch.empty", "请至少给出一个要变更的字段。", "Name at least one field to change.")
     if "operator_id" in changes:
         _own_operator(principal, body.operator_id)
     async with recording(database, principal.subject) as draft:

@@ -14,8 +14,9 @@ from services.subsidy.service.tenancy import tenant_of
 from shared.auth import Principal, requires
 from shared.contracts.scan import BRANDS
 from shared.cursors import OPENED, page
-from shared.http import parse_choices, parse_many, reply
+from shared.http import reply
 from shared.openapi import problems
+from shared.values import parse_choices, parse_many
 
 router = APIRouter(tags=["books"])
 

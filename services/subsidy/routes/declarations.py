@@ -10,9 +10,10 @@ from services.subsidy.domain.declaration_file import FORMATS, MAX_BYTES
 from services.subsidy.schemas import PageQuery
 from shared.auth import Principal, requires
 from shared.cursors import OPENED, page
-from shared.http import parse_choices, read_body, reply
+from shared.http import read_body, reply
 from shared.openapi import problems
 from shared.problems import Problem
+from shared.values import parse_choices
 
 router = APIRouter(tags=["declarations 申报"])
 READ = requires("declarations:read")

@@ -9,8 +9,9 @@ from services.subsidy import schemas_holds as schemas
 from services.subsidy.service.tenancy import tenant_of
 from shared.auth import Principal, requires
 from shared.cursors import OPENED, page
-from shared.http import parse_many, reply
+from shared.http import reply
 from shared.openapi import problems
+from shared.values import parse_many
 
 router = APIRouter(tags=["holds 暂缓"])
 HoldId = Annotated[str, Path(max_length=64, description="`hold_id`, like hld_…")]

@@ -8,8 +8,9 @@ from starlette.responses import Response
 from services.subsidy import schemas_set_aside as schemas
 from shared.auth import Principal, requires
 from shared.cursors import OPENED, page
-from shared.http import parse_many, reply
+from shared.http import reply
 from shared.openapi import problems
+from shared.values import parse_many
 
 router = APIRouter(tags=["set-aside 搁置消息"])
 

@@ -12,9 +12,10 @@ from services.subsidy.repository import reads
 from services.subsidy.service.ids import payout_id
 from services.subsidy.service.known import Books, Known
 from services.subsidy.service.tenancy import Tenant
-from shared.http import bad_cursor, check_range, decode_cursor, decode_page, encode_cursor, encode_page
+from shared.http import bad_cursor, decode_cursor, decode_page, encode_cursor, encode_page
 from shared.identity import parcel_id
 from shared.problems import not_found
+from shared.values import check_range
 
 HEX = re.compile(r"([0-9a-f]{2})*")
 MAX_SEQ = 2**31  # of a payout in its parcel

@@ -8,6 +8,7 @@ import asyncpg
 from services.subsidy.domain.events import Event
 from services.subsidy.domain.explain import Names, Posted, Ruled, Standing, standing, text
 from services.subsidy.domain.policy import Policies
+from services.subsidy.domain.related import related
 from services.subsidy.domain.said import NOTHING, Said
 from services.subsidy.domain.trace import TRACE_VERSION, FactUsed, Step, Trace, trace
 from services.subsidy.repository import holds as holds_sql
@@ -112,7 +113,7 @@ class Parcels:
                 "payout_ids": [payout_id(found.key, p["seq"]) for p in found.payouts],
                 "holds": [hold(h, found.rulings) for h in found.holds],
                 "rulings": [ruling(r) for r in found.rulings],
-                "related": [],
+                "related": [_masked(tenant, number) for number in related(brand, (e["raw_action"] for e in found.evidence))],
                 "redacted": _redacted(tenant),
                 "as_of": known.as_of,
             }

@@ -14,9 +14,10 @@ from services.subsidy.repository import summary as sql
 from services.subsidy.service.known import Books, Known
 from services.subsidy.service.tenancy import Tenant
 from shared.calendar import day_start, shanghai_day
-from shared.http import check_range, decode_page, encode_page
+from shared.http import decode_page, encode_page
 from shared.problems import Problem, invalid
 from shared.standing import Directory, at
+from shared.values import check_range
 
 MAX_GROUPS = 3
 MAX_DAYS = 3_660  # of one query: ten years
