@@ -34,11 +34,12 @@ class Api:
         return await self.call("POST", path, json=body)
 
     async def patch(self, path: str, body: Json) -> Json:
-        return await self.call("PATCH", path, json=body)
+        """Whatever it is now: nobody has read it before, who could have been overtaken."""
+        return await self.call("PATCH", path, json=body, headers={"If-Match": "*"})
 
     async def call(self, method: str, path: str, **options: Any) -> Json:
         """Raises Refused, in both languages, for every answer that is not a success."""
-        headers = {"Authorization": f"Bearer {self.token}"}
+        headers = {"Authorization": f"Bearer {self.token}"} | options.pop("headers", {})
         if content_type := options.pop("content_type", None):
             headers["Content-Type"] = content_type
         answer = await in_both(self.http, method, f"{self.url}{path}", headers=headers, **options)

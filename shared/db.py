@@ -6,6 +6,7 @@ All SQL runs through asyncpg; SQLAlchemy only declares the tables, for Alembic (
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextvars import ContextVar
 from typing import Any, Protocol, cast
 
 import asyncpg
@@ -105,34 +106,42 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[Read]:
-        """One snapshot for all that a GET shows: REPEATABLE READ, READ ONLY."""
+        """One snapshot for all that a GET shows: REPEATABLE READ, READ ONLY. Within `one_transaction` what that has written, too."""
+        if joined := self._joined():
+            yield cast(Read, joined)
+            return
         async with self._transaction(isolation="repeatable_read", readonly=True) as pg:
             yield cast(Read, pg)
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[Write]:
-        """One READ COMMITTED transaction; it commits when the block ends and rolls back when it raises."""
+        """One READ COMMITTED transaction; it commits when the block ends and rolls back when it raises. Within `one_transaction` a part of
+        that: what it rolls back is its own."""
+        if joined := self._joined():
+            async with _ended(joined, joined.transaction()):
+                yield cast(Write, joined)
+            return
         async with self._transaction() as pg:
             yield cast(Write, pg)
 
     @contextlib.asynccontextmanager
-    async def _transaction(self, **options: Any) -> AsyncIterator[Any]:
-        """asyncpg's own would send ROLLBACK after a time-out or a cancellation, too, and wait for ever where the server hangs: then the
-        connection is dropped, which says the same.
-        """
-        async with self.pool.acquire(timeout=CONNECT_S) as pg:
-            transaction = pg.transaction(**options)
+    async def one_transaction(self) -> AsyncIterator[Write]:
+        """Whatever this task reads and writes at this address until the block ends is one transaction, which commits then."""
+        async with self._transaction() as pg:
+            token = _JOINED.set((self.dsn, pg))
             try:
-                await transaction.start()
-                yield pg
-                await transaction.commit()
-            except (TimeoutError, asyncio.CancelledError):
-                pg.terminate()
-                raise
-            except BaseException:
-                if not pg.is_closed() and pg.is_in_transaction():
-                    await transaction.rollback()
-                raise
+                yield cast(Write, pg)
+            finally:
+                _JOINED.reset(token)
+
+    def _joined(self) -> Any:
+        found = _JOINED.get()
+        return found[1] if found and found[0] == self.dsn else None
+
+    @contextlib.asynccontextmanager
+    async def _transaction(self, **options: Any) -> AsyncIterator[Any]:
+        async with self.pool.acquire(timeout=CONNECT_S) as pg, _ended(pg, pg.transaction(**options)):
+            yield pg
 
     @contextlib.asynccontextmanager
     async def unblocked(self, tx: Write) -> AsyncIterator[None]:
@@ -161,6 +170,27 @@ class Database:
                     other.terminate()
                 log.warning("database.blocked", waiting_pid=pid, waited_s=BLOCKED_S, terminated=[r["pid"] for r in gone])
             await asyncio.sleep(BLOCKED_S)
+
+
+@contextlib.asynccontextmanager
+async def _ended(pg: Any, transaction: Any) -> AsyncIterator[None]:
+    """asyncpg's own end would send ROLLBACK after a time-out or a cancellation, too, and wait for ever where the server hangs: then the
+    connection is dropped, which says the same."""
+    try:
+        await transaction.start()
+        yield
+        await transaction.commit()
+    except (TimeoutError, asyncio.CancelledError):
+        pg.terminate()
+        raise
+    except BaseException:
+        if not pg.is_closed() and pg.is_in_transaction():
+            await transaction.rollback()
+        raise
+
+
+# The transaction that a task's reads and writes join, and the address of its database.
+_JOINED: ContextVar[tuple[str, Any] | None] = ContextVar("joined", default=None)
 
 
 async def _nothing_to_reset(_pg: object) -> None:

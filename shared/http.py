@@ -25,11 +25,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared import docs, telemetry
 from shared.bodies import Body
 from shared.calendar import SHANGHAI
-from shared.db import LOST
+from shared.db import LOST, Database
 from shared.direct import Direct
 from shared.openapi import Api, documented
 from shared.problems import Problem, invalid, render, unavailable
 from shared.refusals import of_framework, of_validation, too_large
+from shared.writes import Sealing, Writes
 
 log = structlog.get_logger(__name__)
 
@@ -155,11 +156,15 @@ def create_app(
     max_body_bytes: int,
     larger: Mapping[str, int] = MappingProxyType({}),
     direct: Sequence[Direct] = (),
+    writes_to: Database | None = None,
+    sealing: Sealing | None = None,
 ) -> FastAPI:
     """One service's API: its routers, and what every service answers (`/`, health, metrics, docs, problem details).
 
     `larger`: path → bytes of a body there, where it may be more than `max_body_bytes`.
     `direct`: operations that are tried before all others (shared/direct.py).
+    `writes_to`: the database of operations that write; their answers are kept there under the caller's key, `sealing` what they hold
+    (shared/writes.py).
     """
     app = _Service(
         title=title,
@@ -179,6 +184,8 @@ def create_app(
     for router in routers:
         app.include_router(router, dependencies=[Depends(documented)])
     app.include_router(_common(service, title, checks))
+    if writes_to is not None:
+        app.add_middleware(Writes, database=writes_to, sealing=sealing, refused=app.refused)
     app.direct = direct
     app.observe = partial(_Observe, max_body_bytes=max_body_bytes, larger=larger)
     app.add_middleware(app.observe)
@@ -209,10 +216,14 @@ class _Service(Api):
         request = Request(scope, receive)
         try:
             response = await scope["direct"].answer(request)
-        except Exception as e:  # as everywhere: the nearest of the application's handlers, and the last of them takes all
-            handler = next(self.exception_handlers[kind] for kind in type(e).__mro__ if kind in self.exception_handlers)
-            response = await cast(Any, handler)(request, e)
+        except Exception as e:
+            response = await self.refused(request, e)
         await response(scope, receive, send)
+
+    async def refused(self, request: Request, e: Exception) -> Response:
+        """By the nearest of the application's handlers, as everywhere; the last of them takes all."""
+        handler = next(self.exception_handlers[kind] for kind in type(e).__mro__ if kind in self.exception_handlers)
+        return cast(Response, await cast(Any, handler)(request, e))
 
 
 def _common(service: str, title: str, checks: Mapping[str, Check]) -> APIRouter:

@@ -1,5 +1,6 @@
 """What an operation documents, it keeps to: the errors of the OpenAPI document, and the refusal of what the document does not name."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from pydantic import BaseModel, Field
+from starlette.routing import compile_path
 
 from shared.problems import MEDIA_TYPE, FieldError, Problem
 
@@ -21,9 +23,11 @@ _MEANINGS = {
     404: "there is none, or it is another's 没有，或属于他人",
     409: "it contradicts what is recorded 与已有记录冲突",
     410: "the cursor has expired; begin with the first page 游标已过期，请从第一页开始",
+    412: "it was changed after it was read 读取之后已变更",
     413: "the body is too large 请求体过大",
     415: "the body is of another type than the operation takes 请求体类型不对",
     422: "a field or a query key is wrong; `errors` says which 内容有误，见 errors",
+    428: "a change takes If-Match 修改须带 If-Match",
     503: "nothing was stored; come again after `Retry-After` seconds 未存储，请稍后重试",
 }
 
@@ -89,6 +93,35 @@ class Rule:
     json: frozenset[str]
 
 
+KEY = "^[!#-~]{1,255}$"
+_TAG = '(W/)?"[!#-~]{1,100}"'
+MATCH = f"^([*]|{_TAG}( ?, ?{_TAG})*)$"  # RFC 9110 §13.1.1
+# Of every write that a token authenticates; pushes and scans have an identity of their own (shared/writes.py).
+_KEY = {
+    "name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string", "pattern": KEY},
+    "description": "asked again under the same key, it is answered again (`Idempotency-Replayed: true`) and not done again",
+}  # fmt: skip
+_MATCH = {
+    "name": "If-Match", "in": "header", "required": True, "schema": {"type": "string", "pattern": MATCH},
+    "description": "the ETag that was read, or * for whatever it is now",
+}  # fmt: skip
+OWN_IDENTITY = "x-own-identity"  # of an operation that takes no key
+
+
+def _conditional(document: dict[str, Any]) -> None:
+    for methods in document["paths"].values():
+        for method, operation in methods.items():
+            if method == "get" or not operation.get("security") or operation.get(OWN_IDENTITY):
+                continue
+            statuses = {409: _MEANINGS[409], 400: _MEANINGS[400]}
+            operation.setdefault("parameters", []).append(_KEY)
+            if method == "patch":
+                operation["parameters"].append(_MATCH)
+                statuses |= {status: _MEANINGS[status] for status in (412, 428)}
+            for status, meaning in statuses.items():
+                operation["responses"].setdefault(str(status), {"description": meaning, "content": _PROBLEM})
+
+
 class Api(FastAPI):
     """FastAPI whose document holds the one schema of problems."""
 
@@ -106,12 +139,23 @@ class Api(FastAPI):
             for method, operation in methods.items()
         }
 
+    @cached_property
+    def keyed(self) -> list[tuple[str, re.Pattern[str]]]:
+        """(method, path) of the operations that take an Idempotency-Key."""
+        return [
+            (method.upper(), compile_path(path)[0])
+            for path, methods in self.openapi()["paths"].items()
+            for method, operation in methods.items()
+            if _KEY in operation.get("parameters", ())
+        ]
+
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         if "Problem" not in schemas:
             made = ProblemBody.model_json_schema(ref_template=COMPONENTS + "{model}")
             schemas |= made.pop("$defs") | {"Problem": made | {"title": "Problem"}}
+            _conditional(document)
         return document
 
     def methods(self, *paths: str) -> list[str]:

@@ -100,7 +100,10 @@ async def running(directory: Path, dsns: Dsns, like: Ingest | None = None, **mor
     app = build(settings)
     database = await Database(dsns.app, max_size=2).open()
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://ingest") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://ingest", headers={"If-Match": "*"}) as client,
+    ):
         yield Ingest(client, database, dsns, private, settings, app.state.service)
     await database.close()
 

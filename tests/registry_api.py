@@ -91,5 +91,8 @@ async def running(make_database: MakeDatabase) -> AsyncIterator[Registry]:
         keys.write_text(jwks)
         app = api.build(Settings(database_url=dsns.app, kafka_bootstrap="127.0.0.1:9", jwks=str(keys)))
     transport = httpx.ASGITransport(app=app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://registry") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://registry", headers={"If-Match": "*"}) as client,
+    ):
         yield Registry(client, app.state.database, dsns.owner, dsns.app, private_pem)

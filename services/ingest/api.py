@@ -59,6 +59,8 @@ def build(settings: Settings) -> FastAPI:
         checks={"database": lambda: check_installation(database, settings.partitions), "committer": committing},
         max_body_bytes=MAX_REQUEST_BYTES,
         direct=pushes.direct,
+        writes_to=database,
+        sealing=keyring,
     )
     app.state.verifier = Verifier(settings.jwks, settings.issuer)
     return app

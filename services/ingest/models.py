@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.log import writer_tables
+from shared.writes import kept_answers
 
 metadata = MetaData(
     naming_convention={
@@ -36,6 +37,7 @@ metadata = MetaData(
     }
 )
 writer_tables(metadata)
+kept_answers(metadata)
 
 feed = Table(
     "feed",

@@ -52,6 +52,7 @@ def build(settings: Settings) -> FastAPI:
         routers=ROUTERS,
         checks={"database": lambda: check_installation(database)},
         max_body_bytes=MAX_BODY_BYTES,
+        writes_to=database,
     )
     app.state.verifier = Verifier(settings.jwks, settings.issuer)
     return app

@@ -4,6 +4,7 @@ from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Index, MetaData
 from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.log import writer_tables
+from shared.writes import kept_answers
 
 metadata = MetaData(
     naming_convention={
@@ -48,3 +49,4 @@ trace = Table(
 )
 
 writer_tables(metadata)
+kept_answers(metadata)

@@ -53,7 +53,7 @@ def build(settings: Settings) -> FastAPI:
         routers=[parcels.router, books.router, holds.router, periods.router, budgets.router, set_aside.router,
                  declarations.router],
         checks={"database": lambda: process.check_schema(database, "subsidy")}, max_body_bytes=MAX_BODY_BYTES,
-        larger={declarations.PATH: MAX_BYTES},
+        larger={declarations.PATH: MAX_BYTES}, writes_to=database,
     )  # fmt: skip
     app.state.verifier = Verifier(settings.jwks, settings.issuer)
     return app

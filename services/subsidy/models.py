@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.log.tables import reader_tables
+from shared.writes import kept_answers
 
 HASH_PARTITIONS = 8  # of evidence, payout and posting, by parcel_key: the key that a cluster would shard by
 
@@ -61,6 +62,7 @@ def _text(name: str, *, nullable: bool = False) -> Column[str]:
 
 
 reader_tables(metadata)
+kept_answers(metadata)
 
 # Every version of every event, as the log carried it.
 Table(

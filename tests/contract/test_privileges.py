@@ -38,7 +38,10 @@ def path_of(template: str) -> str:
 async def test_every_operation_refuses_whom_it_should(service: str, make_database: MakeDatabase, tmp_path: Path) -> None:
     app, private = await BUILT[service](await make_database(service), tmp_path)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://service", headers={"If-Match": "*"}) as client,
+    ):
         found = {
             f"{method.upper()} {path}": await asked(client, private, method, path_of(path), operation)
             for path, methods in app.openapi()["paths"].items()

@@ -10,7 +10,7 @@ from services.ingest.routes import bounded_body, client_address, ingest
 from services.ingest.service import RETRY_AFTER_S, Answer, Told
 from shared.auth import Principal, requires
 from shared.direct import Direct
-from shared.openapi import problems, unsecured
+from shared.openapi import OWN_IDENTITY, problems, unsecured
 from shared.problems import Problem
 
 router = APIRouter(tags=["push 推送"])
@@ -23,13 +23,14 @@ NATIVE_BODY: dict[str, Any] = {
 }
 _SCANS_SCHEMA = "#/paths/~1v1~1scans/post/requestBody/content/application~1json/schema"  # where the schema itself stands: msgspec reads it
 SCANS_BODY = {
+    OWN_IDENTITY: True,
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {"schema": schemas.Scans.model_json_schema(ref_template=_SCANS_SCHEMA + "/$defs/{model}")},
             "application/x-ndjson": {"schema": {"type": "string", "description": "one event a line"}},
         },
-    }
+    },
 }
 ANSWERS: dict[int | str, dict[str, Any]] = {
     **unsecured(404, 422),
