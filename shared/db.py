@@ -127,6 +127,10 @@ class Database:
     @contextlib.asynccontextmanager
     async def one_transaction(self) -> AsyncIterator[Write]:
         """Whatever this task reads and writes at this address until the block ends is one transaction, which commits then."""
+        if self._joined():
+            async with self.write() as tx:
+                yield tx
+            return
         async with self._transaction() as pg:
             token = _JOINED.set((self.dsn, pg))
             try:

@@ -1,6 +1,6 @@
 """What the framework and pydantic refuse, as problems of ours in both languages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -46,11 +46,15 @@ def of_validation(e: RequestValidationError) -> Problem:
     errors = e.errors()[:MAX_ERRORS]
     if any(error["type"] == "json_invalid" for error in errors):
         return Problem(400, "json.invalid", "请求体不是有效的 JSON。", "The body is not valid JSON.")
-    found = [FieldError(_pointer(x["loc"]), x["type"], _in_chinese(x), x["msg"]) for x in errors]
-    return Problem(422, "request.invalid", "请求内容有误，请按 errors 修改。", "The request is not valid; see errors.", found)
+    return Problem(422, "request.invalid", "请求内容有误，请按 errors 修改。", "The request is not valid; see errors.", fields_of(errors))
 
 
-def _in_chinese(error: dict[str, Any]) -> str:
+def fields_of(errors: Sequence[Mapping[str, Any]]) -> list[FieldError]:
+    """pydantic's mistakes in both languages."""
+    return [FieldError(_pointer(x["loc"]), x["type"], _in_chinese(x), x["msg"]) for x in errors]
+
+
+def _in_chinese(error: Mapping[str, Any]) -> str:
     """A mistake of ours (`problems.mistake`) brings its own words; pydantic's have theirs here, with pydantic's figures."""
     given = error.get("ctx", {})
     if "zh" in given:

@@ -135,7 +135,7 @@ class Writes:
             if key is not None and (kept := await self._kept(tx, caller, key, fingerprint)):
                 return kept, [(b"idempotency-replayed", b"true")]
             if match is not None:
-                await tx.execute(LOCK_PATH, request.url.path)
+                await tx.execute(LOCK_PATH, hashlib.sha256(request.url.path.encode()).hexdigest())  # whatever bytes a path holds
                 await self._check(request, match)
             answer = await self._run(request.scope, body)
             if not 200 <= answer.status < 300:

@@ -8,8 +8,9 @@ import structlog
 from fastapi import FastAPI
 
 from services.registry.domain import working_days
+from services.registry.domain.station_file import MAX_BYTES
 from services.registry.health import check_installation
-from services.registry.routes import clocks, divisions, filings, log, merchants, operators, standing, stations
+from services.registry.routes import clocks, divisions, filings, log, merchants, operators, standing, station_files, stations
 from services.registry.schemas import MAX_BODY_BYTES
 from services.registry.settings import Settings
 from shared import process, telemetry
@@ -28,7 +29,8 @@ DESCRIPTION = (
     "each write is a position of the log."
 )
 ROUTERS = (
-    divisions.router, operators.router, stations.router, filings.router, clocks.router, merchants.router, standing.router, log.router,
+    divisions.router, operators.router, station_files.router, stations.router, filings.router, clocks.router, merchants.router,
+    standing.router, log.router,
 )  # fmt: skip
 CALENDAR_WARNS_BEFORE = timedelta(days=60)
 
@@ -52,6 +54,7 @@ def build(settings: Settings) -> FastAPI:
         routers=ROUTERS,
         checks={"database": lambda: check_installation(database)},
         max_body_bytes=MAX_BODY_BYTES,
+        larger={station_files.IMPORTS: MAX_BYTES},
         writes_to=database,
     )
     app.state.verifier = Verifier(settings.jwks, settings.issuer)

@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from services.registry.domain.transitions import TRANSITIONS
 from shared.contracts.registry import DIVISION_KINDS, FilingStatus, Level, OperatingStatus
@@ -57,10 +57,30 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+LAT, LNG = (3.5, 54.0), (73.0, 136.0)  # China, its islands included
+
+
 class Location(Body):
     lat: float = Field(ge=-90, le=90, allow_inf_nan=False)
     lng: float = Field(ge=-180, le=180, allow_inf_nan=False)
     crs: Literal["WGS84"] = "WGS84"
+
+
+class GivenLocation(Location):
+    """In China; two numbers in the wrong order are told."""
+
+    lat: float = Field(allow_inf_nan=False, description="of 3.5 to 54")
+    lng: float = Field(allow_inf_nan=False, description="of 73 to 136")
+
+    @model_validator(mode="after")
+    def _in_china(self) -> "GivenLocation":
+        if LAT[0] <= self.lng <= LAT[1] and LNG[0] <= self.lat <= LNG[1]:
+            raise mistake(
+                "location.swapped", "经纬度填反了：lat 是纬度（约 35），lng 是经度（约 111）。", "lat and lng are the wrong way round"
+            )
+        if not (LAT[0] <= self.lat <= LAT[1] and LNG[0] <= self.lng <= LNG[1]):
+            raise mistake("location.outside_china", "坐标不在中国境内，请核对。", "this is not in China: check it")
+        return self
 
 
 class NewOperator(Body):
@@ -86,7 +106,7 @@ class NewStation(Body):
     name: Name
     level: Level
     division_code: Code
-    location: Location | None = None
+    location: GivenLocation | None = None
     operator_id: OperatorId | None = None
     brands: Brands = []
     operating_status: OperatingStatus = OperatingStatus.PLANNED
@@ -99,7 +119,7 @@ class StationChange(Body):
 
     name: Name = Field(default_factory=str)  # a factory: the OpenAPI shows no default for what is absent
     division_code: Code = Field(default_factory=str)
-    location: Location | None = None
+    location: GivenLocation | None = None
     operator_id: OperatorId | None = None
     brands: Brands = Field(default_factory=list)
     operating_status: OperatingStatus = Field(default_factory=lambda: OperatingStatus.PLANNED)

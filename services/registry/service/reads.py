@@ -137,13 +137,13 @@ async def operator(database: Database, principal: Principal, operator_id: str, q
 
 
 async def stations(database: Database, principal: Principal, query: schemas.StationQuery) -> schemas.StationList:
-    items, at = await _stations(database, principal, query)
+    items, at = await filtered(database, principal, query)
     page, cursor = at.page(items, query.limit)
     return schemas.StationList(items=page, next_cursor=cursor, as_of=at.as_of())
 
 
 async def map_of_stations(database: Database, principal: Principal, query: schemas.MapQuery) -> schemas.StationMap:
-    items, at = await _stations(database, principal, schemas.StationQuery.model_validate(query.model_dump()))
+    items, at = await filtered(database, principal, schemas.StationQuery.model_validate(query.model_dump()))
     if len(items) > MAX_FEATURES:
         raise invalid(
             "#query",
@@ -154,7 +154,7 @@ async def map_of_stations(database: Database, principal: Principal, query: schem
     return schemas.StationMap(features=[shown.feature(item) for item in items], as_of=at.as_of())
 
 
-async def _stations(database: Database, principal: Principal, query: schemas.StationQuery) -> tuple[list[schemas.StationItem], Pin]:
+async def filtered(database: Database, principal: Principal, query: schemas.StationQuery) -> tuple[list[schemas.StationItem], Pin]:
     """In order of registration."""
     wanted = _Wanted(query)
     async with database.read() as read:

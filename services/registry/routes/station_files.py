@@ -1,0 +1,91 @@
+"""Stations as a table, in and out: docs/registry-stations.md."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from services.registry import schemas_files as schemas
+from services.registry.domain.station_file import MAX_BYTES
+from services.registry.routes import database
+from services.registry.service import reads, station_files
+from shared.auth import Principal, requires
+from shared.calendar import shanghai_day
+from shared.http import read_body, reply
+from shared.openapi import problems
+from shared.problems import Problem, language
+
+router = APIRouter(tags=["stations 站点"])
+IMPORTS = "/v1/station-imports"
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+CSV = "text/csv"
+TYPES = {CSV: "csv", XLSX: "xlsx"}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {CSV: {"schema": {"type": "string"}}, XLSX: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+Reader = Annotated[Principal, requires("registry:read")]
+
+
+@router.post(
+    IMPORTS,
+    summary="Import stations 批量导入站点",
+    response_model=schemas.Imported,
+    responses=problems(413, 415),
+    openapi_extra=BODY,
+)
+async def import_stations(
+    request: Request, query: Annotated[schemas.ImportQuery, Query()], principal: Annotated[Principal, requires("stations:write")]
+) -> Response:
+    """A verdict for each row. Without `dry_run=false` nothing is recorded; with it every accepted row is, in one transaction."""
+    format_ = TYPES.get(request.headers.get("content-type", "").partition(";")[0].strip().lower())
+    if format_ is None:
+        raise Problem(415, "body.type", f"请上传 CSV（{CSV}）或 XLSX（{XLSX}）。", f"Send CSV ({CSV}) or XLSX ({XLSX}).")
+    data = await read_body(request, MAX_BYTES)
+    chinese = language(request) == "zh"
+    items, as_of = await station_files.take(database(request), principal, data, format_, dry_run=query.dry_run, chinese=chinese)
+    verdicts = [item.verdict for item in items]
+    counts = schemas.ImportCounts(
+        rows=len(items), accepted=verdicts.count("accepted"), duplicate=verdicts.count("duplicate"), refused=verdicts.count("refused")
+    )
+    return reply(request, schemas.Imported(dry_run=query.dry_run, counts=counts, items=items, as_of=as_of))
+
+
+@router.get(
+    "/v1/stations.csv", summary="Stations as CSV 站点表 CSV", response_class=Response, responses=problems() | {200: {"content": {CSV: {}}}}
+)
+async def stations_csv(request: Request, principal: Reader, query: Annotated[schemas.ExportQuery, Query()]) -> Response:
+    """Every station that the filters leave, as it was at `valid_at`; what an import reads."""
+    return await _table(request, principal, query, station_files.as_csv, CSV, "csv")
+
+
+@router.get(
+    "/v1/stations.xlsx",
+    summary="Stations as XLSX 站点表 XLSX",
+    response_class=Response,
+    responses=problems() | {200: {"content": {XLSX: {}}}},
+)
+async def stations_xlsx(request: Request, principal: Reader, query: Annotated[schemas.ExportQuery, Query()]) -> Response:
+    """The same as a workbook."""
+    return await _table(request, principal, query, station_files.as_xlsx, XLSX, "xlsx")
+
+
+async def _table(
+    request: Request,
+    principal: Principal,
+    query: schemas.ExportQuery,
+    written: Callable[[Sequence[Sequence[str]]], bytes],
+    media_type: str,
+    suffix: str,
+) -> Response:
+    rows, at = await station_files.table(database(request), principal, query)
+    name = f"stations-{shanghai_day(at.moment).isoformat()}-{_revision(at)}.{suffix}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-cache"}
+    return Response(written(rows), headers=headers, media_type=media_type)
+
+
+def _revision(at: reads.Pin) -> str:
+    """By which the table can be asked for again."""
+    return f"r{at.revision.revision}"
