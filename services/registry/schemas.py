@@ -232,9 +232,25 @@ class DivisionItem(BaseModel):
     edition: int
 
 
+class LicenceItem(BaseModel):
+    """`status`: `expired` by its term, `ended` before it; `planned`: not valid yet."""
+
+    licence_id: str
+    number: str
+    authority: str
+    holder: str
+    areas: list[str]
+    valid_from: Instant
+    valid_to: Instant | None
+    ended_at: Instant | None
+    reason: str | None
+    status: Literal["planned", "valid", "expired", "ended"]
+
+
 class OperatorItem(BaseModel):
     operator_id: str
     name: str
+    licences: list[LicenceItem]
     valid_from: Instant
     valid_to: Instant | None
     recorded_at: Instant

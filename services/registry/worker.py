@@ -1,6 +1,9 @@
-"""`python -m services.registry.worker`: the relay of the registry's log; runs until a signal, drains, exits."""
+"""`python -m services.registry.worker`: the relay of the registry's log, and the end of filings with their licences; until a signal."""
+
+import asyncio
 
 from services.registry.health import check_installation
+from services.registry.service import licences
 from services.registry.settings import Settings
 from shared import process
 from shared.contracts.registry import PARTITION, TOPIC
@@ -24,7 +27,8 @@ async def main() -> None:
             "broker": lambda: process.check_broker(settings.kafka_bootstrap),
             "relay": process.moving(relay),
         }
-        async with process.health("registry-worker", settings, checks):
+        async with process.health("registry-worker", settings, checks), asyncio.TaskGroup() as group:
+            group.create_task(licences.run(database, stop))
             await relay.run(stop)
     finally:
         await database.close()

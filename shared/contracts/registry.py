@@ -74,9 +74,27 @@ class OperatorSegment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     name: str
 
 
+class Licence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """快递业务经营许可 of an enterprise or of its branch: in which divisions its outlets may be filed, and how long.
+
+    Filing regulation, arts. 8 and 10.
+    """
+
+    licence_id: str
+    number: str
+    authority: str
+    holder: str  # as the licence names it: the enterprise, or its branch
+    areas: tuple[str, ...]  # division codes, each with all that lies in it
+    valid_from: datetime
+    valid_to: datetime | None  # end of its term; null: none is told
+    ended_at: datetime | None  # cancelled, or the branch struck off the register, before that
+    reason: str | None  # of its end
+
+
 class Operator(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="operator"):
     operator_id: str
     segments: tuple[OperatorSegment, ...]
+    licences: tuple[Licence, ...] = ()
 
 
 class StationSegment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

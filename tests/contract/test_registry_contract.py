@@ -179,6 +179,8 @@ async def test_every_operation_says_which_scope_it_needs(registry: Registry) -> 
         "POST /v1/merchants/{merchant_id}/sales/{year}/review": ["merchants:review"],
         "GET /v1/standing": ["registry:read"],
         "GET /v1/clocks": ["registry:read"],
+        "POST /v1/operators/{operator_id}/licences": ["operators:write"],
+        "POST /v1/operators/{operator_id}/licences/{licence_id}/end": ["operators:write"],
         "GET /v1/stations.csv": ["registry:read"],
         "GET /v1/stations.xlsx": ["registry:read"],
         "POST /v1/station-imports": ["stations:write"],

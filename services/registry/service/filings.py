@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from services.registry import repository, schemas
 from services.registry.domain import filings as rules
+from services.registry.domain import licences
 from services.registry.domain.history import Recorded, Row, filing_rows
 from services.registry.domain.refusals import Conflict
 from services.registry.domain.segments import check_ahead
@@ -15,7 +16,7 @@ from services.registry.service import reads, shown
 from services.registry.service.access import is_id, may_see, need, no_filing, no_station, operator_limit
 from services.registry.service.recording import Recording, filing_term, receipt_term, recording
 from shared.auth import Principal
-from shared.contracts.registry import Filing, FilingStatus, Operator, Station
+from shared.contracts.registry import FILED, Filing, FilingStatus, Operator, Station
 from shared.db import Database
 from shared.problems import invalid
 from shared.standing import holds
@@ -33,6 +34,7 @@ async def open_filing(database: Database, principal: Principal, station_id: str,
         check_ahead(body.effective_at, draft.recorded_at, "/effective_at")
         check_filer(await repository.one(draft.tx, Operator, body.filer_id, draft.known))
         filing = rules.opened(_blank(body, f"fil_{draft.revision}"), body.effective_at, body.status, body.receipt_no)
+        await _check_licence(draft, station, filing, body.status, body.effective_at, "/effective_at")
         await _check_receipts(draft, filing)
         changed = draft.put(replace(station, filings=(*station.filings, filing)))
         return await _answer(draft, changed, filing.filing_id, body.effective_at)
@@ -57,6 +59,7 @@ async def move_filing(database: Database, principal: Principal, filing_id: str, 
         check_ahead(body.effective_at, draft.recorded_at, "/effective_at")
         station, filing = await _existing(draft, principal, filing_id)
         moved = rules.moved(filing, body.to, body.effective_at, body.receipt_no)
+        await _check_licence(draft, station, filing, body.to, body.effective_at, "/effective_at")
         return await _answer(draft, await _save(draft, station, moved), filing_id, body.effective_at)
 
 
@@ -65,6 +68,7 @@ async def correct_filing(database: Database, principal: Principal, filing_id: st
         check_ahead(body.valid_from, draft.recorded_at, "/valid_from")
         station, filing = await _existing(draft, principal, filing_id)
         corrected = rules.corrected(filing, body.status, body.valid_from, body.valid_to, body.receipt_no)
+        await _check_licence(draft, station, filing, body.status, body.valid_from, "/valid_from")
         if corrected != filing:
             return await _answer(draft, await _save(draft, station, corrected), filing_id, body.valid_from)
         draft.unchanged = True
@@ -84,6 +88,11 @@ async def _existing(draft: Recording, principal: Principal, filing_id: str) -> t
             if filing.filing_id == filing_id and may_see(principal, station) and limit in (None, filing.filer_id):
                 return station, filing
     raise no_filing()
+
+
+async def _check_licence(draft: Recording, station: Station, filing: Filing, status: FilingStatus, moment: datetime, pointer: str) -> None:
+    if status in FILED:
+        licences.check(await repository.one(draft.tx, Operator, filing.filer_id, draft.known), filing, station, moment, pointer)
 
 
 async def _save(draft: Recording, station: Station, filing: Filing) -> Station:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Literal
 
 from services.registry import repository, schemas
 from services.registry.domain.divisions import county_of, short_name
 from services.registry.domain.history import Row
-from shared.contracts.registry import RURAL_KINDS, Alias, Division, Operator, Station, StationSegment
+from shared.contracts.registry import RURAL_KINDS, Alias, Division, Licence, Operator, Station, StationSegment
 from shared.db import Read
 from shared.standing import Directory, at, holds
 
@@ -92,10 +93,33 @@ def operator_item(operator: Operator, recorded_at: datetime, moment: datetime) -
     return schemas.OperatorItem(
         operator_id=operator.operator_id,
         name=segment.name,
+        licences=[licence_item(licence, moment) for licence in operator.licences],
         valid_from=segment.valid_from,
         valid_to=segment.valid_to,
         recorded_at=recorded_at,
         version=operator.version,
+    )
+
+
+def licence_item(licence: Licence, moment: datetime) -> schemas.LicenceItem:
+    status: Literal["planned", "valid", "expired", "ended"] = "valid"
+    if moment < licence.valid_from:
+        status = "planned"
+    elif licence.ended_at is not None and moment >= licence.ended_at:
+        status = "ended"
+    elif licence.valid_to is not None and moment >= licence.valid_to:
+        status = "expired"
+    return schemas.LicenceItem(
+        licence_id=licence.licence_id,
+        number=licence.number,
+        authority=licence.authority,
+        holder=licence.holder,
+        areas=list(licence.areas),
+        valid_from=licence.valid_from,
+        valid_to=licence.valid_to,
+        ended_at=licence.ended_at,
+        reason=licence.reason,
+        status=status,
     )
 
 

@@ -1,0 +1,28 @@
+"""HTTP shapes of licences."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from services.registry.schemas import Body, Code, Name, Note
+from shared.values import Moment
+
+MAX_AREAS = 100
+
+
+class NewLicence(Body):
+    """`areas`: division codes, each with all that lies in it; `holder`: the enterprise or branch that the licence names."""
+
+    number: Name
+    authority: Name
+    holder: Name
+    areas: Annotated[list[Code], Field(min_length=1, max_length=MAX_AREAS)]
+    valid_from: Moment
+    valid_to: Moment | None = None
+
+
+class LicenceEnd(Body):
+    """Cancelled, or the branch struck off the register; at `valid_from` itself: it was recorded by mistake."""
+
+    effective_at: Moment
+    reason: Note
