@@ -1,8 +1,8 @@
 """Who may do what: every operation of the three APIs, asked by every role, against privileges.csv, which people have read.
 
-`x`: not refused for want of a right (what then is wrong with the empty request does not matter); `-`: 403. An operation without a row
-fails. `signed`: a sender's signature is the authentication. What a role may do with others' records is another matter (404), tested where
-the records are.
+`x`: not refused for want of a right (what then is wrong with the empty request does not matter); `-`: 403. `scopes`: what the OpenAPI says
+that it needs; which more a transition of a filing needs, its body says. An operation without a row fails. `signed`: a sender's signature is
+the authentication. What a role may do with others' records is another matter (404), tested where the records are.
 """
 
 import csv
@@ -23,7 +23,7 @@ VALUES = {"date": "2023-07-14", "period": "2023-07", "year": "2023", "partition"
 
 
 def reviewed(service: str) -> dict[str, dict[str, str]]:
-    """{operation: {role: answer}}"""
+    """{operation: {"scopes": …, role: answer}}"""
     with REVIEWED.open(encoding="utf-8", newline="") as file:
         return {row.pop("operation"): row for row in csv.DictReader(file) if row.pop("api") == service}
 
@@ -51,13 +51,13 @@ async def test_every_operation_refuses_whom_it_should(service: str, make_databas
 
 
 async def asked(client: httpx.AsyncClient, private: str, method: str, path: str, operation: dict[str, Any]) -> dict[str, str]:
-    """{role: "x" | "-" | "signed"}, and nobody without a token."""
+    """{"scopes": …, role: "x" | "-" | "signed"}, and nobody without a token."""
     if not operation.get("security"):
-        return dict.fromkeys(ROLES, "signed")
+        return dict.fromkeys(ROLES, "signed") | {"scopes": ""}
     body: dict[str, Any] | None = {} if "requestBody" in operation else None
     nobody = await client.request(method, path, json=body)
     assert nobody.status_code == 401, (method, path, nobody.text)
-    answers = {}
+    answers = {"scopes": " ".join(s for need in operation["security"] for scopes in need.values() for s in scopes)}
     for role in ROLES:
         claim = (TENANT_ROLES[role][0], "nobody") if role in TENANT_ROLES else None
         token = auth.issue(private, subject=f"test:{role}", roles=[role], ttl_s=60, claim=claim)
