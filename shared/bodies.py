@@ -8,6 +8,7 @@ from starlette.types import Message, Receive, Scope
 
 DRAIN_BYTES = 32 << 20  # read and dropped at most, so that a sender who writes before it reads sees its 413; beyond: a reset
 DRAIN_S = 5.0
+RECEIVE_S = 30.0  # for a whole body: whoever trickles holds a connection, and nothing else
 
 
 class Body:
@@ -21,10 +22,19 @@ class Body:
         self._seen_bytes = 0
         self._unread = self._declared_bytes > 0 or b"transfer-encoding" in headers
         self._waits = headers.get(b"expect", b"").lower() == b"100-continue"  # sends nothing before it is asked to
+        self._until = 0.0
 
     async def receive(self) -> Message:
         self._refuse_too_large()
-        message = await self._next()
+        if not self._unread:  # nothing, or all of it, has come: the next message is a disconnection
+            return await self._next()
+        self._until = self._until or asyncio.get_running_loop().time() + RECEIVE_S
+        try:
+            async with asyncio.timeout_at(self._until):
+                message = await self._next()
+        except TimeoutError:
+            self._unread = False  # nor is it waited for before the answer
+            raise HTTPException(408) from None
         self._refuse_too_large()
         return message
 

@@ -36,6 +36,14 @@ def of_framework(e: HTTPException, max_body_bytes: int, methods: Sequence[str]) 
                 f"This address does not take that method; it takes {allow}.",
                 headers={"Allow": allow},
             )
+        case 408:
+            return Problem(
+                408,
+                "body.too_slow",
+                "请求体未在规定时间内传完，未存储，请重新发送。",
+                "The body did not arrive in time: nothing was stored, send it again.",
+                headers={"Connection": "close"},
+            )
         case 413:
             return too_large(max_body_bytes)
         case status:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import http.client as client_of_old
 import json
-import socket
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from shared import auth, http, values
+from shared import auth, bodies, http, process, values
 from shared.problems import Problem
 
 PRIVATE, JWKS = auth.generate_keys()
@@ -247,20 +247,43 @@ async def test_without_a_content_type_a_body_is_json(client: httpx.AsyncClient) 
     assert (await client.post("/thing", content=b'{"name": "a"}', headers=kind)).status_code == 200
 
 
-async def test_who_sends_too_much_before_it_reads_still_gets_its_answer(tmp_path: Path) -> None:
-    """Over real sockets: a connection that is closed with unread bytes is reset, and the answer lost."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        server = uvicorn.Server(uvicorn.Config(app_with(tmp_path), log_config=None, access_log=False))
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
+@contextlib.asynccontextmanager
+async def listening(app: FastAPI) -> AsyncIterator[int]:
+    """The port."""
+    with process.listen("127.0.0.1", 0) as bound:
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        serving = asyncio.create_task(server._serve([bound]))
         try:
-            for path in ("/thing", "/raw"):
-                answer = await asyncio.to_thread(_send, listening.getsockname()[1], path, b" " * (12 << 20))
-                assert answer == (413, "body.too_large")
+            while not server.started:
+                await asyncio.sleep(0.01)
+            yield bound.getsockname()[1]
         finally:
             server.should_exit = True
             await serving
+
+
+async def test_who_sends_too_much_before_it_reads_still_gets_its_answer(tmp_path: Path) -> None:
+    """Over real sockets: a connection that is closed with unread bytes is reset, and the answer lost."""
+    async with listening(app_with(tmp_path)) as port:
+        for path in ("/thing", "/raw"):
+            answer = await asyncio.to_thread(_send, port, path, b" " * (12 << 20))
+            assert answer == (413, "body.too_large")
+
+
+async def test_a_body_that_trickles_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "RECEIVE_S", 0.3)
+    async with listening(app_with(tmp_path)) as port:
+        for path in ("/raw", "/thing"):
+            for head in (b"Content-Length: 900", b"Transfer-Encoding: chunked"):
+                started = time.monotonic()
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n%s\r\n\r\n" % (path.encode(), head))
+                writer.write(b"1\r\n{\r\n" if b"chunked" in head else b"{")
+                answer = await asyncio.wait_for(reader.read(), 5)
+                writer.close()
+                assert answer.startswith(b"HTTP/1.1 408 "), answer
+                assert b"body.too_slow" in answer
+                assert 0.2 < time.monotonic() - started < 3
 
 
 def _send(port: int, path: str, body: bytes) -> tuple[int, str]:
