@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from services.registry.domain.transitions import TRANSITIONS
-from shared.contracts.registry import DIVISION_KINDS, FilingStatus, Level, OperatingStatus
+from shared.contracts.registry import DIVISION_KINDS, FilingStatus, Level, OperatingStatus, OperatorStatus
 from shared.contracts.scan import BRANDS
 from shared.problems import mistake
 from shared.values import CONTROL, DEFAULT_LIMIT, EARLIEST, LATEST, MAX_CURSOR_BYTES, MAX_LIMIT, AsOf, Day, Instant, Moment
@@ -85,6 +85,15 @@ class GivenLocation(Location):
 
 class NewOperator(Body):
     name: Name
+    effective_at: Moment
+
+
+class OperatorChange(Body):
+    """Absent: not changed. A `status` other than `admitted` has its `reason`, which a change of status without one takes away."""
+
+    name: Name = Field(default_factory=str)  # a factory: the OpenAPI shows no default for what is absent
+    status: OperatorStatus = Field(default_factory=lambda: OperatorStatus.ADMITTED)
+    reason: Note | None = None
     effective_at: Moment
 
 
@@ -184,6 +193,7 @@ class DivisionQuery(DatedQuery):
 
 
 class OperatorQuery(DatedQuery):
+    status: str | None = Field(None, max_length=100, description=" ".join(OperatorStatus))
     q: str | None = Field(None, max_length=100)
 
 
@@ -250,6 +260,8 @@ class LicenceItem(BaseModel):
 class OperatorItem(BaseModel):
     operator_id: str
     name: str
+    status: OperatorStatus
+    reason: str | None
     licences: list[LicenceItem]
     valid_from: Instant
     valid_to: Instant | None
@@ -388,6 +400,6 @@ class StandingAnswer(BaseModel):
     as_of: AsOf
 
 
-def changes_of(change: StationChange) -> dict[str, Any]:
+def changes_of(change: StationChange | OperatorChange) -> dict[str, Any]:
     """The fields that were given, without the time."""
     return {name: getattr(change, name) for name in change.model_fields_set - {"effective_at"}}

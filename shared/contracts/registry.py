@@ -68,10 +68,20 @@ class Division(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
     segments: tuple[DivisionSegment, ...]
 
 
+class OperatorStatus(StrEnum):
+    """动态管理 of lead operators (notice 垣发改字〔2023〕30号, 五(四))."""
+
+    ADMITTED = "admitted"
+    SUSPENDED = "suspended"
+    REMOVED = "removed"
+
+
 class OperatorSegment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     valid_from: datetime
     valid_to: datetime | None
     name: str
+    status: OperatorStatus = OperatorStatus.ADMITTED
+    reason: str | None = None  # of the status
 
 
 class Licence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,7 +9,16 @@ from msgspec.structs import replace
 from services.registry.domain.names import plain
 from services.registry.domain.refusals import Conflict, Invalid
 from services.registry.domain.segments import changed_from, index_at, overlap
-from shared.contracts.registry import Division, DivisionSegment, Level, Operator, OperatorSegment, Station, StationSegment
+from shared.contracts.registry import (
+    Division,
+    DivisionSegment,
+    Level,
+    Operator,
+    OperatorSegment,
+    OperatorStatus,
+    Station,
+    StationSegment,
+)
 from shared.standing import at
 
 _TOWNSHIP_KINDS = frozenset({"town", "township", "statistical"})
@@ -48,7 +57,15 @@ def _township(code: str, segment: DivisionSegment) -> str | None:
 
 def check_operator(operator: Operator | None, moment: datetime) -> None:
     """Whoever runs a station is registered while it does."""
-    if operator is None or at(operator.segments, moment) is None:
+    then = at(operator.segments, moment) if operator else None
+    if then is not None and then.status is OperatorStatus.REMOVED:
+        raise Invalid(
+            "operator.removed",
+            "该运营企业当时已被清退，不能运营站点；恢复资格请先变更其状态。",
+            "That operator had been removed then and runs no station: admit it again first.",
+            "/operator_id",
+        )
+    if then is None:
         raise Invalid(
             "operator.unknown",
             "该时间没有此运营企业，请先登记（POST /v1/operators）。",
@@ -68,6 +85,24 @@ def check_name(new: OperatorSegment, operators: Iterable[Operator]) -> None:
                     f"Operator {other.operator_id} ({segment.name}) bears this name in that period: "
                     "use its id if it is the same, else give a full name that tells the two apart.",
                 )
+
+
+def changed_operator(operator: Operator, moment: datetime, changes: dict[str, object]) -> Operator:
+    """The operator with another name or status from `moment` until the next recorded change."""
+    status = changes.get("status")
+    if status is not None and status is not OperatorStatus.ADMITTED and not changes.get("reason"):
+        raise Invalid("operator.reason_required", "暂停或清退须写明原因。", "Suspended or removed: say why.", "/reason")
+    if "reason" in changes and status is None:
+        raise Invalid("operator.reason_alone", "原因须与状态一并填写。", "A reason is that of a status: give both.", "/reason")
+    fields = changes | ({"reason": changes.get("reason")} if status is not None else {})
+    segments = changed_from(operator.segments, moment, fields)
+    if segments is None:
+        raise Conflict(
+            "operator.not_registered_then",
+            "该运营企业在该生效时间尚未登记。",
+            "This operator was not registered at effective_at.",
+        )
+    return replace(operator, segments=segments)
 
 
 def check_filer(operator: Operator | None) -> None:

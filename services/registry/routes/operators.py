@@ -28,6 +28,19 @@ async def create_operator(
     return reply(request, await stations.create_operator(database(request), principal, body), status=201)
 
 
+@router.patch(
+    "/v1/operators/{operator_id}",
+    summary="Change an operator 变更运营企业",
+    response_model=schemas.OperatorAnswer,
+    responses=problems(404, 409, body=True),
+)
+async def change_operator(
+    request: Request, body: schemas.OperatorChange, principal: Annotated[Principal, requires("operators:write")], operator_id: str
+) -> Response:
+    """Its name, or whether it is admitted, suspended or removed 动态管理, from `effective_at` until the next recorded change."""
+    return reply(request, await stations.change_operator(database(request), principal.subject, operator_id, body))
+
+
 @router.post(
     "/v1/operators/{operator_id}/licences",
     summary="New licence 登记经营许可",

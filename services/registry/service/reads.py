@@ -12,7 +12,7 @@ from services.registry.repository import Revision
 from services.registry.service import shown
 from services.registry.service.access import is_id, may_see, no_operator, no_station
 from shared.auth import Principal
-from shared.contracts.registry import DIVISION_KINDS, Division, FilingStatus, Level, OperatingStatus, Operator, Station
+from shared.contracts.registry import DIVISION_KINDS, Division, FilingStatus, Level, OperatingStatus, Operator, OperatorStatus, Station
 from shared.contracts.scan import BRANDS
 from shared.db import Database, Read
 from shared.http import MAX_OFFSET, bad_cursor, decode_cursor, encode_cursor
@@ -109,7 +109,7 @@ async def divisions(database: Database, query: schemas.DivisionQuery) -> schemas
 
 
 async def operators(database: Database, principal: Principal, query: schemas.OperatorQuery) -> schemas.OperatorList:
-    own = principal.tenant("operator")
+    own, statuses = principal.tenant("operator"), parse_choices("status", query.status, list(OperatorStatus))
     async with database.read() as read:
         at = await pin_list(read, query)
         found = await repository.every(read, Operator, at.revision.revision)
@@ -118,6 +118,7 @@ async def operators(database: Database, principal: Principal, query: schemas.Ope
         for operator, recorded_at in sorted(found, key=lambda pair: in_order(pair[0].operator_id))
         if own in (None, operator.operator_id)
         and (item := shown.operator_item(operator, recorded_at, at.moment))
+        and (statuses is None or item.status in statuses)
         and named(query.q, item.name)
     ]
     page, cursor = at.page(items, query.limit)

@@ -93,6 +93,8 @@ def operator_item(operator: Operator, recorded_at: datetime, moment: datetime) -
     return schemas.OperatorItem(
         operator_id=operator.operator_id,
         name=segment.name,
+        status=segment.status,
+        reason=segment.reason,
         licences=[licence_item(licence, moment) for licence in operator.licences],
         valid_from=segment.valid_from,
         valid_to=segment.valid_to,

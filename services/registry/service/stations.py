@@ -11,7 +11,7 @@ from services.registry.domain import stations as rules
 from services.registry.domain.refusals import Invalid
 from services.registry.domain.segments import check_ahead
 from services.registry.service import reads, shown
-from services.registry.service.access import is_id, may_see, no_station, operator_limit
+from services.registry.service.access import is_id, may_see, no_operator, no_station, operator_limit
 from services.registry.service.recording import Recording, recording, site_term
 from shared.auth import Principal
 from shared.contracts.registry import Alias, Division, Level, Operator, OperatorSegment, Station, StationSegment
@@ -25,6 +25,26 @@ async def create_operator(database: Database, principal: Principal, body: schema
         segment = OperatorSegment(valid_from=body.effective_at, valid_to=None, name=body.name)
         rules.check_name(segment, [o for o, _ in await repository.every(draft.tx, Operator, draft.known)])
         operator = draft.put(Operator(version=0, operator_id=f"opr_{draft.revision}", segments=(segment,)))
+    item = shown.operator_item(operator, draft.recorded_at, body.effective_at)
+    assert item is not None
+    return schemas.OperatorAnswer(**dict(item), as_of=draft.as_of(body.effective_at))
+
+
+async def change_operator(database: Database, actor: str, operator_id: str, body: schemas.OperatorChange) -> schemas.OperatorAnswer:
+    changes = schemas.changes_of(body)
+    if not changes:
+        raise invalid("", "patch.empty", "请至少给出一个要变更的字段。", "Name at least one field to change.")
+    async with recording(database, actor, body.reason) as draft:
+        check_ahead(body.effective_at, draft.recorded_at, "/effective_at")
+        operator = await repository.one(draft.tx, Operator, operator_id, draft.known) if is_id(operator_id) else None
+        if operator is None:
+            raise no_operator()
+        changed = rules.changed_operator(operator, body.effective_at, changes)
+        if "name" in changes:
+            others = [o for o, _ in await repository.every(draft.tx, Operator, draft.known) if o.operator_id != operator_id]
+            for segment in changed.segments:
+                rules.check_name(segment, others)
+        operator = draft.put(changed)
     item = shown.operator_item(operator, draft.recorded_at, body.effective_at)
     assert item is not None
     return schemas.OperatorAnswer(**dict(item), as_of=draft.as_of(body.effective_at))
