@@ -25,6 +25,7 @@ logger = structlog.get_logger(__name__)
 
 MAX_PUSHES = 64  # of one commit
 MAX_EVENTS = 3_200  # of one commit: beyond it a commit takes longer than a sender should wait for others
+CROWD, GATHER_S = 8, 0.005  # where so many came together, the next commit waits so long for more: each costs its round trips once
 MAX_WAITING = 1_024  # pushes: bodies in memory are bounded, the next one is told to come later
 COMMIT_S = BLOCKED_S + 2  # a commit that takes longer is given up: past the wait for a row that somebody stopped in his tracks holds
 LOOK_UP_S = 1
@@ -67,6 +68,7 @@ class Committer:
         self._limits: set[asyncio.Timeout] = set()  # of the commits under way
         self._broken_until = 0.0
         self._closing = False
+        self._crowded = False  # whether many had come together at last
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -118,7 +120,10 @@ class Committer:
 
     async def _run(self) -> None:
         while True:
+            if self._crowded and len(self._queue) < MAX_PUSHES:
+                await asyncio.sleep(GATHER_S)
             if batch := self._take():
+                self._crowded = len(batch) >= CROWD
                 await self._commit_or_refuse(batch)
             elif self._closing:
                 return
