@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
+import asyncpg
 import msgspec
 
 from services.registry.domain.history import Recorded
@@ -58,6 +59,19 @@ PAST = """
 select s.document::text as document, r.recorded_at, r.actor, r.reason from snapshot s join revision r using (revision)
 where s.kind = $1 and s.id = $2 and s.revision <= $3
 order by s.revision
+"""
+# Who recorded what: revisions below $1, newest first; $2 actor, $3 record, $4 and $5 when.
+REVISIONS = """
+select r.revision, r.recorded_at, r.actor, r.reason, s.kinds, s.ids, s.versions
+from revision r cross join lateral (
+    select coalesce(array_agg(kind order by kind, id), '{}') as kinds, coalesce(array_agg(id order by kind, id), '{}') as ids,
+        coalesce(array_agg((document->>'version')::int order by kind, id), '{}') as versions
+    from (select * from snapshot where revision = r.revision order by kind, id limit 1000) changed
+) s
+where r.revision < $1 and ($2::text is null or r.actor = $2) and ($4::timestamptz is null or r.recorded_at >= $4)
+    and ($5::timestamptz is null or r.recorded_at < $5)
+    and ($3::text is null or exists (select from snapshot t where t.id = $3 and t.revision = r.revision))
+order by r.revision desc limit $6
 """
 TRACED = "select distinct station_id from trace where term = any($1::text[]) order by station_id"
 # recorded_at rises strictly with the revision even when the clock steps back. The head is locked, so nobody else inserts here.
@@ -121,6 +135,12 @@ async def past(read: Read, cls: type[H], id_: str, revision: int) -> list[Record
     """Oldest first."""
     rows = await read.fetch(PAST, KINDS[cls], id_, revision)
     return [Recorded(r["recorded_at"], _typed(cls, _decode.decode(r["document"])), r["actor"], r["reason"]) for r in rows]
+
+
+async def revisions(
+    read: Read, below: int, actor: str | None, id_: str | None, first: datetime | None, end: datetime | None, limit: int
+) -> list[asyncpg.Record]:
+    return await read.fetch(REVISIONS, below, actor, id_, first, end, limit)
 
 
 async def traced(read: Read, terms: Iterable[str]) -> list[str]:
