@@ -5,8 +5,9 @@ All SQL runs through asyncpg; SQLAlchemy only declares the tables, for Alembic (
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import asyncpg
@@ -131,16 +132,29 @@ class Database:
             async with self.write() as tx:
                 yield tx
             return
+        joined: _Joined | None = None
         async with self._transaction() as pg:
-            token = _JOINED.set((self.dsn, pg))
+            joined = _Joined(self.dsn, pg, asyncio.current_task())
+            token = _JOINED.set(joined)
             try:
                 yield cast(Write, pg)
             finally:
                 _JOINED.reset(token)
+        for act in joined.afterwards:
+            act()
+
+    def when_committed(self, act: Callable[[], None]) -> None:
+        """For what may be known only then, like a cache that must not be filled anew before: now, or after `one_transaction`."""
+        found = _JOINED.get()
+        if found and found.dsn == self.dsn:
+            found.afterwards.append(act)
+        else:
+            act()
 
     def _joined(self) -> Any:
+        """The connection, for the task itself: another that it has started would speak on it at the same time, or after its end."""
         found = _JOINED.get()
-        return found[1] if found and found[0] == self.dsn else None
+        return found.pg if found and found.dsn == self.dsn and found.task is asyncio.current_task() else None
 
     @contextlib.asynccontextmanager
     async def _transaction(self, **options: Any) -> AsyncIterator[Any]:
@@ -193,8 +207,17 @@ async def _ended(pg: Any, transaction: Any) -> AsyncIterator[None]:
         raise
 
 
-# The transaction that a task's reads and writes join, and the address of its database.
-_JOINED: ContextVar[tuple[str, Any] | None] = ContextVar("joined", default=None)
+@dataclass
+class _Joined:
+    """The transaction that a task's reads and writes at `dsn` join."""
+
+    dsn: str
+    pg: Any
+    task: asyncio.Task[Any] | None
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
+
+
+_JOINED: ContextVar[_Joined | None] = ContextVar("joined", default=None)
 
 
 async def _nothing_to_reset(_pg: object) -> None:

@@ -1,6 +1,7 @@
 """`Idempotency-Key` and `If-Match` on real writes of the three APIs: done once, answered again, refused where something has changed."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -182,3 +183,33 @@ async def test_a_budget_is_set_once(subsidy_dsns: Any, keys: tuple[str, str], cl
     first, again = [await client.post("/v1/budgets", json=body, headers=headers) for _ in range(2)]
     assert first.is_success, first.text
     assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
+
+
+async def test_what_joins_is_the_tasks_own_and_what_waits_for_the_commit_waits(registry: Registry) -> None:
+    database, told = registry.database, list[str]()
+    async with database.one_transaction() as tx:
+        await tx.execute("create temporary table mine (n int) on commit drop")
+        database.when_committed(lambda: told.append("committed"))
+        async with database.write() as inner, database.read() as read:
+            assert inner is read is tx
+            await inner.execute("insert into mine values (1)")
+        with contextlib.suppress(ZeroDivisionError):
+            async with database.write() as inner:
+                await inner.execute("insert into mine values (2)")
+                raise ZeroDivisionError
+        async with database.one_transaction() as again:
+            assert await again.fetchval("select sum(n) from mine") == 1, "what a part rolls back is its own"
+
+        async def beside() -> bool:
+            async with database.read() as other:
+                return await other.fetchval("select to_regclass('mine')") is None
+
+        assert await asyncio.create_task(beside()), "another task has its own"
+        assert told == []
+    assert told == ["committed"]
+    with contextlib.suppress(ZeroDivisionError):
+        async with database.one_transaction():
+            database.when_committed(lambda: told.append("rolled back"))
+            raise ZeroDivisionError
+    database.when_committed(lambda: told.append("at once"))
+    assert told == ["committed", "at once"]

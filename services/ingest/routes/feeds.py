@@ -108,7 +108,7 @@ async def rotate(request: Request, feed: schemas.FeedName, body: schemas.FeedRot
     service = ingest(request)
     async with service.database.write() as tx:
         made = await feeds.rotate(tx, service.keyring, feed, body.overlap_s, body.secret)
-    service.feeds.forget(feed)
+    service.database.when_committed(lambda: service.feeds.forget(feed))
     return reply(request, schemas.FeedSecret(feed=feed, secret=made.secret, secret_id=made.secret_id, overlap_s=body.overlap_s))
 
 
@@ -146,5 +146,5 @@ async def patch(request: Request, feed: schemas.FeedName, body: schemas.FeedPatc
     service = ingest(request)
     async with service.database.write() as tx:
         changed, now = await feeds.change(tx, feed, body.wishes()), await as_of(tx)
-    service.feeds.forget(feed)
+    service.database.when_committed(lambda: service.feeds.forget(feed))
     return reply(request, schemas.FeedView.of(changed, as_of=now))
