@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from services.ingest import repository, schemas
+from services.ingest import schemas_again as bodies
 from services.ingest.domain import receipts
 from services.ingest.domain.verdicts import VERDICTS
 from shared import log
@@ -105,13 +106,13 @@ class Quarantined(NamedTuple):
     tenant: Tenant
 
 
-async def quarantine(read: Read, of: Quarantined, cursor: str | None, limit: int) -> schemas.Quarantine:
+async def quarantine(read: Read, of: Quarantined, cursor: str | None, limit: int) -> bodies.Quarantine:
     check_range(*of.received)
     await _known_feeds(read, of.feeds, of.tenant)
     rows = await repository.quarantined(read, of.feeds, of.codes, of.received, of.tenant, _before(cursor), of.status, limit + 1)
-    items = [schemas.Quarantined(**{**row, "quarantine_id": f"qua_{row['quarantine_id']}"}) for row in map(dict, rows[:limit])]
+    items = [bodies.Quarantined(**{**row, "quarantine_id": f"qua_{row['quarantine_id']}"}) for row in map(dict, rows[:limit])]
     more = encode_cursor({"before": rows[limit - 1]["quarantine_id"]}) if len(rows) > limit else None
-    return schemas.Quarantine(items=items, next_cursor=more, as_of=AsOf(known_at=await repository.now(read)))
+    return bodies.Quarantine(items=items, next_cursor=more, as_of=AsOf(known_at=await repository.now(read)))
 
 
 def _before(cursor: str | None) -> int | None:

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from services.ingest import again, checking, feeds, repository, schemas, watch
+from services.ingest import schemas_again as bodies
 from services.ingest.brands.base import Feed
 from services.ingest.routes import as_of, ingest
 from services.ingest.routes.pushes import NATIVE_BODY, native_push
@@ -115,19 +116,19 @@ async def rotate(request: Request, feed: schemas.FeedName, body: schemas.FeedRot
 @router.post(
     "/v1/feeds/{feed}/remap",
     summary="Send events again as a corrected table reads them 按修订后的编码表重发",
-    response_model=schemas.Remapped,
+    response_model=bodies.Remapped,
     responses=problems(404, 409, body=True),
 )
-async def remap(request: Request, feed: schemas.FeedName, body: schemas.Remap, principal: Principal = requires("feeds:write")) -> Response:
+async def remap(request: Request, feed: schemas.FeedName, body: bodies.Remap, principal: Principal = requires("feeds:write")) -> Response:
     """Of one partition, at most 20,000 entries at a time: the feed's events that the table of today reads differently go to the log again,
     with its higher mapping version, which counts. Receipts stay. Each once, however often it is asked for."""
     told = await again.remap(
         ingest(request).database, feed, (body.partition, body.from_position), principal.subject, body.reason, dry_run=body.dry_run
     )
-    changes = [schemas.RemapChange(raw_action=raw, was=was, now=now, events=n) for (raw, was, now), n in sorted(told.changes.items())]
+    changes = [bodies.RemapChange(raw_action=raw, was=was, now=now, events=n) for (raw, was, now), n in sorted(told.changes.items())]
     return reply(
         request,
-        schemas.Remapped(read=told.read, published=told.published, changes=changes, next_position=told.next_position, dry_run=body.dry_run),
+        bodies.Remapped(read=told.read, published=told.published, changes=changes, next_position=told.next_position, dry_run=body.dry_run),
     )
 
 
