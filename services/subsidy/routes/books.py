@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from services.subsidy import schemas
+from services.subsidy import schemas_policies as policy_shapes
 from services.subsidy.domain.policy import Outcome
 from services.subsidy.service import summary
 from services.subsidy.service.tenancy import tenant_of
@@ -80,7 +81,7 @@ async def unmapped_sites(
     return page(request, body)
 
 
-@router.get("/v1/policies", summary="Policies 政策列表", responses=problems(410), response_model=schemas.Policies)
+@router.get("/v1/policies", summary="Policies 政策列表", responses=problems(410), response_model=policy_shapes.Policies)
 async def policies(
     request: Request,
     query: Annotated[schemas.PageQuery, Query()],
@@ -91,7 +92,7 @@ async def policies(
     return page(request, await request.app.state.lists.policies(query.limit, cursor))
 
 
-@router.get("/v1/policies/{version}", summary="One policy 一项政策", responses=problems(404), response_model=schemas.Policy)
+@router.get("/v1/policies/{version}", summary="One policy 一项政策", responses=problems(404), response_model=policy_shapes.Policy)
 async def policy(
     request: Request,
     version: Annotated[schemas.Version, Path()],
