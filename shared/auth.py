@@ -24,7 +24,7 @@ MAX_VERIFIED = 1024  # tokens whose signature need not be checked again: a sende
 
 READS = frozenset({
     "receipts:read", "feeds:read", "quarantine:read", "completeness:read", "log:read", "registry:read", "parcels:read", "payouts:read",
-    "summary:read", "policies:read", "holds:read", "sites:read", "periods:read", "budgets:read", "declarations:read",
+    "summary:read", "policies:read", "holds:read", "sites:read", "periods:read", "budgets:read", "declarations:read", "incidents:read",
 })  # fmt: skip
 _COUNTY = READS - {"log:read", "receipts:read"}
 _PUBLIC = frozenset({"registry:read", "summary:read", "policies:read"})
@@ -32,19 +32,21 @@ _PUBLIC = frozenset({"registry:read", "summary:read", "policies:read"})
 # role -> scopes: the one table. An operation that declares no scope does not exist (a test walks the OpenAPI).
 ROLES: Mapping[str, frozenset[str]] = {
     "brand": _PUBLIC | {"scans:write", "receipts:read", "completeness:read", "quarantine:read", "parcels:read"},
-    "operator": _PUBLIC | {"stations:write", "filings:submit", "parcels:read", "payouts:read", "holds:read", "sites:read"},
+    "operator": _PUBLIC
+    | {"stations:write", "filings:submit", "parcels:read", "payouts:read", "holds:read", "sites:read", "incidents:read"},
     "merchant": _PUBLIC | {"parcels:read", "payouts:read", "merchants:write", "declarations:read", "declarations:write"},
-    "township": _PUBLIC | {"payouts:read", "holds:read", "sites:read"},
-    "postal": _PUBLIC | {"filings:decide"},
+    "township": _PUBLIC | {"payouts:read", "holds:read", "sites:read", "incidents:read"},
+    "postal": _PUBLIC | {"filings:decide", "incidents:read", "incidents:write"},
     "reviewer": _COUNTY | {"holds:decide", "merchants:review"},
-    "coordinator": _COUNTY | {"stations:write", "operators:write", "filings:submit", "filings:decide", "merchants:write"},
+    "coordinator": _COUNTY
+    | {"stations:write", "operators:write", "filings:submit", "filings:decide", "merchants:write", "incidents:write"},
     "finance": _PUBLIC
     | {"parcels:read", "payouts:read", "holds:read", "periods:read", "periods:close", "budgets:read", "budgets:write", "declarations:read"},
     "auditor": READS,
     "dashboard": _PUBLIC | {"payouts:read", "sites:read", "completeness:read"},
     "admin": READS
     | {"feeds:write", "quarantine:work", "log:admin"}
-    | {"stations:write", "operators:write", "merchants:write", "filings:submit", "filings:decide"},
+    | {"stations:write", "operators:write", "merchants:write", "filings:submit", "filings:decide", "incidents:write"},
     "service": frozenset({"log:report"}),
 }
 

@@ -18,6 +18,7 @@ from shared.contracts.registry import (
     Filing,
     FilingSegment,
     FilingStatus,
+    Incident,
     Merchant,
     MerchantSegment,
     Operator,
@@ -110,6 +111,8 @@ class Directory:
                 self.operators[record.operator_id] = record
             case Merchant():
                 self.merchants[record.merchant_id] = record
+            case Incident():
+                pass  # no part of a standing
             case Station():
                 old = self.stations.get(record.station_id)
                 for known in sites_of(old) if old else ():

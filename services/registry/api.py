@@ -10,7 +10,19 @@ from fastapi import FastAPI
 from services.registry.domain import working_days
 from services.registry.domain.station_file import MAX_BYTES
 from services.registry.health import check_installation
-from services.registry.routes import clocks, divisions, filings, log, merchants, operators, revisions, standing, station_files, stations
+from services.registry.routes import (
+    clocks,
+    divisions,
+    filings,
+    incidents,
+    log,
+    merchants,
+    operators,
+    revisions,
+    standing,
+    station_files,
+    stations,
+)
 from services.registry.schemas import MAX_BODY_BYTES
 from services.registry.settings import Settings
 from shared import process, telemetry
@@ -30,7 +42,7 @@ DESCRIPTION = (
 )
 ROUTERS = (
     divisions.router, operators.router, station_files.router, stations.router, filings.router, clocks.router, merchants.router,
-    standing.router, revisions.router, log.router,
+    standing.router, incidents.router, revisions.router, log.router,
 )  # fmt: skip
 CALENDAR_WARNS_BEFORE = timedelta(days=60)
 

@@ -212,7 +212,56 @@ class Merchant(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
     sales: tuple[Sales, ...]  # one a year, by year
 
 
-AnyRecord = Division | Operator | Station | Merchant
+class IncidentKind(StrEnum):
+    """What the service campaign (notice 垣发改字〔2023〕30号, 五(五)) and 《快递市场管理办法》 art. 54 are about."""
+
+    NOT_DELIVERED_TO_ADDRESS = "not_delivered_to_address"  # 未按址投递
+    ILLEGAL_CHARGE = "illegal_charge"  # 违规收费
+    UNCONSENTED_RECEIPT = "unconsented_receipt"  # 未经用户同意代为确认收到，或投入站点
+    FALSE_DATA = "false_data"  # 弄虚作假
+
+
+class IncidentSource(StrEnum):
+    COMPLAINT = "complaint"
+    FINDING = "finding"  # of an inspection, or of somebody who looks at the data
+
+
+class IncidentStatus(StrEnum):
+    OPEN = "open"
+    INVESTIGATING = "investigating"
+    SUBSTANTIATED = "substantiated"  # 属实: to be rectified
+    UNFOUNDED = "unfounded"  # 不属实
+    RECTIFIED = "rectified"
+    CLOSED = "closed"
+
+
+class IncidentParcel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    brand: str
+    waybill_no: str
+
+
+class IncidentSegment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    valid_from: datetime
+    valid_to: datetime | None
+    status: IncidentStatus
+    due_on: date | None  # by which the next step is to be taken
+    note: str | None
+
+
+class Incident(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="incident"):
+    """A complaint or a finding, and what has come of it. What it means for money, a policy would have to say; none does so far."""
+
+    incident_id: str
+    kind: IncidentKind
+    source: IncidentSource
+    station_id: str | None
+    operator_id: str | None
+    parcels: tuple[IncidentParcel, ...]
+    summary: str  # without anybody's name or number
+    segments: tuple[IncidentSegment, ...]
+
+
+AnyRecord = Division | Operator | Station | Merchant | Incident
 
 
 class RegistryChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -239,3 +288,5 @@ def record_id(record: AnyRecord) -> tuple[str, str]:
             return "station", record.station_id
         case Merchant():
             return "merchant", record.merchant_id
+        case Incident():
+            return "incident", record.incident_id

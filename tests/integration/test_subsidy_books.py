@@ -1,12 +1,13 @@
 """Late, repeated, conflicting, retracted, returned and taken-back scans, aliases and filings that come late: every one ends in the right
 balance, by reversal and new entry. The fixture audits the books after each test."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import asyncpg
 import pytest
 
 from shared import telemetry
+from shared.contracts.registry import Incident, IncidentKind, IncidentParcel, IncidentSegment, IncidentSource, IncidentStatus
 from shared.contracts.scan import Retracts, ScanEvent
 from shared.identity import parcel_key, partition_of
 from tests.integration.subsidy_books import Books, alias, at, county, filing, scan, station
@@ -313,3 +314,17 @@ async def test_a_month_of_noise_in_any_batches(books: Books) -> None:
     await books.drain()
     outcomes = {r["outcome"] for r in await books.rows("select distinct outcome from parcel")}
     assert outcomes == {"payable", "refused", "pending", "held"}
+
+
+async def test_an_incident_is_kept_and_changes_no_money(books: Books) -> None:
+    """What it means for money, a policy would have to say."""
+    await books.send(scan())
+    before = await books.balance()
+    opened = IncidentSegment(valid_from=at(15), valid_to=None, status=IncidentStatus.OPEN, due_on=date(2023, 7, 20), note=None)
+    await books.change(
+        Incident(
+            version=1, incident_id="inc_1", kind=IncidentKind.ILLEGAL_CHARGE, source=IncidentSource.COMPLAINT, station_id="stn_42",
+            operator_id="opr_1", parcels=(IncidentParcel(brand="zto", waybill_no="W1"),), summary="村级取件加收2元", segments=(opened,),
+        )
+    )  # fmt: skip
+    assert await books.balance() == before > 0

@@ -12,14 +12,25 @@ from msgspec.structs import replace
 from services.registry import repository
 from services.registry.domain.filings import receipts_of
 from services.registry.domain.refusals import Conflict, Invalid
-from shared.contracts.registry import PARTITION, TOPIC, AnyRecord, Division, Merchant, Operator, RegistryChange, Station, record_id
+from shared.contracts.registry import (
+    PARTITION,
+    TOPIC,
+    AnyRecord,
+    Division,
+    Incident,
+    Merchant,
+    Operator,
+    RegistryChange,
+    Station,
+    record_id,
+)
 from shared.db import Database, Write
 from shared.log import Closed, Entry, TooLarge, append, lock_heads
 from shared.problems import Problem, invalid, unavailable
 from shared.standing import sites_of
 from shared.values import AsOf
 
-R = TypeVar("R", Division, Operator, Station, Merchant)
+R = TypeVar("R", Division, Operator, Station, Merchant, Incident)
 
 
 @dataclass
