@@ -12,8 +12,9 @@ from services.registry import schemas_licences as bodies
 from services.registry.domain import licences as rules
 from services.registry.domain.segments import check_ahead
 from services.registry.service import shown
-from services.registry.service.access import is_id, no_operator
+from services.registry.service.access import no_operator
 from services.registry.service.recording import Recording, recording
+from services.registry.service.stations import existing_operator
 from shared.contracts.registry import Licence, Operator, Station
 from shared.db import LOST, Database
 from shared.problems import Problem, not_found
@@ -29,7 +30,7 @@ EVERY_S = 300.0  # that the worker looks; a filing ends at the very moment all t
 async def add_licence(database: Database, actor: str, operator_id: str, body: bodies.NewLicence) -> schemas.OperatorAnswer:
     async with recording(database, actor) as draft:
         check_ahead(body.valid_from, draft.recorded_at, "/valid_from")
-        operator = await _existing(draft, operator_id)
+        operator = await existing_operator(draft, operator_id)
         licence = Licence(
             licence_id=f"lic_{draft.revision}",
             number=body.number,
@@ -49,7 +50,7 @@ async def end_licence(database: Database, actor: str, operator_id: str, licence_
     """What was filed under it alone lapses in the same write, from that moment on."""
     async with recording(database, actor, body.reason) as draft:
         check_ahead(body.effective_at, draft.recorded_at, "/effective_at")
-        operator = rules.ended(await _existing(draft, operator_id), licence_id, body.effective_at, body.reason)
+        operator = rules.ended(await existing_operator(draft, operator_id), licence_id, body.effective_at, body.reason)
         if operator is None:
             raise not_found("许可", "licence", "licence.not_found")
         operator = draft.put(operator)
@@ -88,13 +89,6 @@ async def run(database: Database, stop: asyncio.Event) -> None:
             logger.warning("licences.not_looked_at", error=type(e).__name__)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), EVERY_S)
-
-
-async def _existing(draft: Recording, operator_id: str) -> Operator:
-    operator = await repository.one(draft.tx, Operator, operator_id, draft.known) if is_id(operator_id) else None
-    if operator is None:
-        raise no_operator()
-    return operator
 
 
 async def _lapsed(draft: Recording, operators: list[Operator]) -> list[Station]:

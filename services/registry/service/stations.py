@@ -36,9 +36,7 @@ async def change_operator(database: Database, actor: str, operator_id: str, body
         raise invalid("", "patch.empty", "请至少给出一个要变更的字段。", "Name at least one field to change.")
     async with recording(database, actor, body.reason) as draft:
         check_ahead(body.effective_at, draft.recorded_at, "/effective_at")
-        operator = await repository.one(draft.tx, Operator, operator_id, draft.known) if is_id(operator_id) else None
-        if operator is None:
-            raise no_operator()
+        operator = await existing_operator(draft, operator_id)
         changed = rules.changed_operator(operator, body.effective_at, changes)
         if "name" in changes:
             others = [o for o, _ in await repository.every(draft.tx, Operator, draft.known) if o.operator_id != operator_id]
@@ -48,6 +46,13 @@ async def change_operator(database: Database, actor: str, operator_id: str, body
     item = shown.operator_item(operator, draft.recorded_at, body.effective_at)
     assert item is not None
     return schemas.OperatorAnswer(**dict(item), as_of=draft.as_of(body.effective_at))
+
+
+async def existing_operator(draft: Recording, operator_id: str) -> Operator:
+    operator = await repository.one(draft.tx, Operator, operator_id, draft.known) if is_id(operator_id) else None
+    if operator is None:
+        raise no_operator()
+    return operator
 
 
 async def create_station(database: Database, principal: Principal, body: schemas.NewStation) -> schemas.StationAnswer:
