@@ -4,9 +4,9 @@ The effect, the answer and the key are one transaction: whatever the operation r
 (`Database.one_transaction`), and it commits before the answer is sent. Only what succeeded is kept: a refusal did nothing and may be asked
 again under its key.
 
-The key is the caller's own (`sub`, tenant): another's cannot be met. Not taken by pushes and scans, whose events have an identity of their
-own. Sources: IETF draft-ietf-httpapi-idempotency-key-header; RFC 9110 §13.1.1, RFC 6585 §3 (428). Our ETags are weak, since `as_of` moves;
-what they mark is compared all the same, or no client could use `If-Match` at all.
+The key is the caller's own (`sub`, roles, tenant): another's cannot be met, and who has lost a right is not answered from before. Not taken
+by pushes and scans, whose events have an identity of their own. Our ETags are weak, since `as_of` moves; what they mark is compared all the
+same, or no client could use `If-Match` at all. Sources: draft-ietf-httpapi-idempotency-key-header; RFC 9110 §13.1.1, RFC 6585 §3 (428).
 """
 
 import hashlib
@@ -219,7 +219,7 @@ async def _caller(request: Request) -> str | None:
         principal: Principal = await request.app.state.verifier.authenticate(token)
     except BadToken:
         return None
-    return f"{principal.subject}|{principal.claim_kind or ''}|{principal.claim or ''}"
+    return "|".join((principal.subject, ",".join(sorted(principal.roles)), principal.claim_kind or "", principal.claim or ""))
 
 
 def _checked(key: str | None) -> str | None:

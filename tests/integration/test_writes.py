@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from shared import writes
+from shared.auth import issue
 from tests.conftest import MakeDatabase
 from tests.ingest_support import Ingest
 from tests.ingest_support import running as running_ingest
@@ -57,6 +58,9 @@ async def test_asked_again_a_write_is_answered_again_and_not_done_again(registry
     assert (other.status_code, other.json()["code"]) == (422, "idempotency.other_request")
     elsewhere = await post(registry, "k-1", {"name": "企业", "effective_at": day(1, 1)}, path="/v1/operators")
     assert elsewhere.json()["code"] == "idempotency.other_request"
+    fewer = issue(registry.private_pem, subject="test:coordinator", roles=["dashboard"], ttl_s=60)
+    demoted = await registry.client.post("/v1/stations", json=body, headers={"Authorization": f"Bearer {fewer}", "Idempotency-Key": "k-1"})
+    assert demoted.status_code == 403, "who has lost the right is not answered from before"
     somebody = await post(registry, "k-1", body, role="admin")
     assert (somebody.status_code, "idempotency-replayed" in somebody.headers) == (201, False), "another's keys are nobody's business"
     assert somebody.json()["station_id"] != first.json()["station_id"]
