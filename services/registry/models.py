@@ -1,7 +1,20 @@
 """Tables, for Alembic. Insert-only: the app role may neither change nor delete what was recorded."""
 
-from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Index, MetaData, PrimaryKeyConstraint, Table, Text, UniqueConstraint
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TSTZRANGE
 
 from shared.log import writer_tables
 from shared.writes import kept_answers
@@ -27,7 +40,8 @@ revision = Table(
     UniqueConstraint("recorded_at"),
 )
 
-# A record (`shared/contracts/registry.py`) with its whole valid-time history as believed from that revision on.
+# A record (`shared/contracts/registry.py`) with its whole valid-time history as believed from that revision on. A check of the
+# migrations (`kept_apart_in`) keeps the periods of a life from overlapping.
 snapshot = Table(
     "snapshot",
     metadata,
@@ -39,13 +53,26 @@ snapshot = Table(
     Index("ix_snapshot_revision", "revision"),
 )
 
-# Where to look: which stations have ever had a filing, claimed a site or held a receipt. Only a hint, decided on the snapshots.
+# Where to look: which records have ever been of a kind, stood in a place, had a filing, held a receipt … Only a hint, decided on the
+# snapshots. In order of registration: an id ends in the revision that made it, so a shorter one is earlier.
 trace = Table(
     "trace",
     metadata,
     Column("term", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    PrimaryKeyConstraint("term", "id"),
+)
+Index("ix_trace_in_order", trace.c.term, func.length(trace.c.id), trace.c.id)
+
+# Which sites are claimed now, as the newest snapshots say: one site is one station's at a time, whoever writes.
+claim = Table(
+    "claim",
+    metadata,
+    Column("site", LargeBinary, nullable=False),
+    Column("valid", TSTZRANGE, nullable=False),
     Column("station_id", Text, nullable=False),
-    PrimaryKeyConstraint("term", "station_id"),
+    PrimaryKeyConstraint("site", "valid"),  # and `without overlaps`, as the migration has it
+    Index("ix_claim_station_id", "station_id"),
 )
 
 writer_tables(metadata)

@@ -45,17 +45,26 @@ select s.document::text as document, r.recorded_at from snapshot s join revision
 where s.kind = $1 and s.id = $2 and s.revision <= $3
 order by s.revision desc limit 1
 """
-# The same for several records, or all of a kind; a county has some hundreds, filters and pages are cut from them in memory.
-SOME = """
-select distinct on (s.id) s.document::text as document, r.recorded_at from snapshot s join revision r using (revision)
-where s.kind = $1 and s.id = any($2::text[]) and s.revision <= $3
-order by s.id, s.revision desc
+# The same for several records: one step into the index each, however often they were changed.
+_THEN = """
+select given.id, s.document::text as document, r.recorded_at from given
+left join lateral (
+    select document, revision from snapshot where kind = $1 and id = given.id and revision <= $2 order by revision desc limit 1
+) s on true left join revision r using (revision)
+order by length(given.id), given.id
 """
-ALL = """
-select distinct on (s.id) s.document::text as document, r.recorded_at from snapshot s join revision r using (revision)
-where s.kind = $1 and s.revision <= $2
-order by s.id, s.revision desc
+SOME = "with given as (select distinct unnest($3::text[]) as id)" + _THEN
+# … for the first $5 (null: all) that have ever been under one of the terms, in order of registration, behind the id $4 (null: all).
+_UNDER = """
+with given as (
+    select distinct found.id, length(found.id) from unnest($3::text[]) t(term) cross join lateral (
+        select id from trace
+        where term = t.term and (length(id), id) > (coalesce(length($4::text), 0), coalesce($4, ''))
+        order by length(id), id limit $5
+    ) found order by length(found.id), found.id limit $5
+)
 """
+UNDER = _UNDER + _THEN
 # Everything that one record was ever believed to be, up to a revision, and who recorded it why.
 PAST = """
 select s.document::text as document, r.recorded_at, r.actor, r.reason from snapshot s join revision r using (revision)
@@ -75,18 +84,24 @@ where r.revision < $1 and ($2::text is null or r.actor = $2) and ($4::timestampt
     and ($3::text is null or exists (select from snapshot t where t.id = $3 and t.revision = r.revision))
 order by r.revision desc limit $6
 """
-TRACED = "select distinct station_id from trace where term = any($1::text[]) order by station_id"
+TRACED = "select distinct id from trace where term = any($1::text[]) order by id"
 # recorded_at rises strictly with the revision even when the clock steps back. The head is locked, so nobody else inserts here.
 NEXT_MOMENT = "select greatest(clock_timestamp(), max(recorded_at) + interval '1 microsecond') from revision"
-# One write: the revision, what it changed ($5 kind, $6 id, $7 document) and where to find it again ($8 term, $9 station).
+# One write: the revision, what it changed ($5 kind, $6 id, $7 document) and where to find it again ($8 term, $9 id).
 RECORD = """
 with written as (insert into revision (revision, recorded_at, actor, reason) values ($1, $2, $3, $4)),
 traced as (
-    insert into trace (term, station_id) select term, station_id from unnest($8::text[], $9::text[]) t(term, station_id)
+    insert into trace (term, id) select term, id from unnest($8::text[], $9::text[]) t(term, id)
     on conflict do nothing
 )
 insert into snapshot (kind, id, revision, document)
 select kind, id, $1, document::jsonb from unnest($5::text[], $6::text[], $7::text[]) s(kind, id, document)
+"""
+UNCLAIM = "delete from claim where station_id = any($1::text[])"
+CLAIM = """
+insert into claim (site, valid, station_id)
+select site, tstzrange(valid_from, valid_to), station_id
+from unnest($1::bytea[], $2::timestamptz[], $3::timestamptz[], $4::text[]) c(site, valid_from, valid_to, station_id)
 """
 
 
@@ -123,14 +138,22 @@ async def found_one(read: Read, cls: type[R], id_: str, revision: int) -> Found 
 
 
 async def some(read: Read, cls: type[R], ids: Iterable[str], revision: int) -> list[R]:
-    rows = await read.fetch(SOME, KINDS[cls], list(ids), revision)
-    return [_typed(cls, _decode.decode(row["document"])) for row in rows]
+    rows = await read.fetch(SOME, KINDS[cls], revision, list(ids))
+    return [_typed(cls, _decode.decode(row["document"])) for row in rows if row["document"]]
+
+
+async def under(
+    read: Read, cls: type[R], terms: Iterable[str], revision: int, after: str | None = None, limit: int | None = None
+) -> list[tuple[str, R | None, datetime]]:
+    """-> (id, record, recorded_at) in order of registration; record None: not recorded yet at that revision. Only a hint: see `trace`."""
+    rows = await read.fetch(UNDER, KINDS[cls], revision, list(terms), after, limit)
+    return [(r["id"], _typed(cls, _decode.decode(r["document"])) if r["document"] else None, r["recorded_at"]) for r in rows]
 
 
 async def every(read: Read, cls: type[R], revision: int) -> list[tuple[R, datetime]]:
-    """-> (record, recorded_at) of a kind by id."""
-    rows = await read.fetch(ALL, KINDS[cls], revision)
-    return [(_typed(cls, _decode.decode(row["document"])), row["recorded_at"]) for row in rows]
+    """-> (record, recorded_at) of a kind, in order of registration."""
+    found = await under(read, cls, [kind_term(KINDS[cls])], revision)
+    return [(record, recorded_at) for _, record, recorded_at in found if record]
 
 
 async def past(read: Read, cls: type[H], id_: str, revision: int) -> list[Recorded[H]]:
@@ -146,14 +169,14 @@ async def revisions(
 
 
 async def traced(read: Read, terms: Iterable[str]) -> list[str]:
-    """The stations that have ever had one of the terms."""
-    return [row["station_id"] for row in await read.fetch(TRACED, list(terms))]
+    """The records that have ever had one of the terms."""
+    return [row["id"] for row in await read.fetch(TRACED, list(terms))]
 
 
 async def insert(
     tx: Write, revision: Revision, actor: str, reason: str | None, records: Sequence[AnyRecord], traces: Iterable[tuple[str, str]]
 ) -> None:
-    """`traces`: (term, station_id); one that is there already is left alone."""
+    """`traces`: (term, id); one that is there already is left alone."""
     keys, pairs = [record_id(r) for r in records], sorted(set(traces))
     await tx.execute(
         RECORD,
@@ -165,8 +188,20 @@ async def insert(
         [id_ for _, id_ in keys],
         [msgspec.json.encode(r).decode() for r in records],
         [term for term, _ in pairs],
-        [station_id for _, station_id in pairs],
+        [id_ for _, id_ in pairs],
     )
+
+
+async def claim(tx: Write, station_ids: Sequence[str], claims: Sequence[tuple[bytes, datetime, datetime | None, str]]) -> None:
+    """What the stations claim from now on: (site, from, to, station)."""
+    await tx.execute(UNCLAIM, station_ids)
+    if claims:
+        await tx.execute(CLAIM, *map(list, zip(*claims, strict=True)))
+
+
+def kind_term(kind: str) -> str:
+    """The term that every record of a kind is under."""
+    return f"kind|{kind}"
 
 
 def _typed(cls: type[R], record: AnyRecord) -> R:

@@ -200,6 +200,7 @@ class OperatorQuery(DatedQuery):
 class StationFilters(BaseModel):
     """Several values of one filter: comma-separated."""
 
+    county_code: str | None = Field(None, max_length=1300, pattern=DIVISION_CODES)
     township_code: str | None = Field(None, max_length=1300, pattern=DIVISION_CODES)
     level: str | None = Field(None, max_length=200)
     filing_status: str | None = Field(None, max_length=200)

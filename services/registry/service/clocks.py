@@ -7,11 +7,11 @@ from services.registry import schemas_clocks as schemas
 from services.registry.domain import clocks as rules
 from services.registry.domain import working_days
 from services.registry.schemas import Label
-from services.registry.service.access import may_see
+from services.registry.service import reads
 from services.registry.service.reads import in_order, pin_list
 from shared.auth import Principal
 from shared.calendar import shanghai_day
-from shared.contracts.registry import Operator, Station, StationSegment
+from shared.contracts.registry import Operator, StationSegment
 from shared.db import Database
 from shared.standing import at as segment_at
 from shared.values import parse_choices, parse_many
@@ -23,14 +23,15 @@ async def clocks(database: Database, principal: Principal, query: schemas.ClockQ
     kinds, townships = parse_choices("clock", query.clock, list(rules.Clock)), parse_many(query.township_code)
     async with database.read() as read:
         at = await pin_list(read, query)
-        stations = await repository.every(read, Station, at.revision.revision)
+        terms = reads.terms_of(principal, townships)
+        stations = [station async for found in reads.walk(read, principal, at, terms) for station, _ in found]
         operators = await repository.every(read, Operator, at.revision.revision)
     names = {o.operator_id: o.segments[-1].name for o, _ in operators}
     today = shanghai_day(at.moment)
     items = []
-    for station, _ in stations:
+    for station in stations:
         segment = segment_at(station.segments, at.moment)
-        if segment is None or not may_see(principal, station) or query.station_id not in (None, station.station_id):
+        if segment is None or query.station_id not in (None, station.station_id):
             continue
         if townships is None or segment.township_code in townships:
             items += [_item(r, segment, names, today) for r in rules.running(station, at.moment) if kinds is None or r.clock in kinds]

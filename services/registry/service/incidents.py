@@ -1,5 +1,6 @@
 """Incidents: told, dealt with step by step, and seen by whom they concern."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from services.registry import repository
@@ -8,7 +9,7 @@ from services.registry.domain import incidents as rules
 from services.registry.domain.segments import check_ahead
 from services.registry.schemas import OneQuery
 from services.registry.service.access import is_id, may_see, no_operator, no_station
-from services.registry.service.reads import Pin, in_order, pin, pin_list
+from services.registry.service.reads import Pin, pin, pin_list
 from services.registry.service.recording import Recording, recording
 from shared.auth import Principal
 from shared.contracts.registry import Incident, IncidentKind, IncidentParcel, IncidentStatus, Operator, Station
@@ -71,7 +72,7 @@ async def show(database: Database, principal: Principal, incident_id: str, query
     async with database.read() as read:
         at = await pin(read, query.valid_at, query.known_at)
         found = await repository.found_one(read, Incident, incident_id, at.revision.revision) if is_id(incident_id) else None
-        stations = await _stations(read, at)
+        stations = await _stations(read, at, [found.record] if found and isinstance(found.record, Incident) else [])
     item = None
     if found is not None and isinstance(found.record, Incident) and _may_see(principal, found.record, stations):
         item = _item(found.record, stations, found.recorded_at, at.moment)
@@ -92,10 +93,10 @@ async def incidents(database: Database, principal: Principal, query: schemas.Inc
     async with database.read() as read:
         at = await pin_list(read, query)
         found = await repository.every(read, Incident, at.revision.revision)
-        stations = await _stations(read, at)
+        stations = await _stations(read, at, [incident for incident, _ in found])
     items = [
         item
-        for incident, recorded_at in sorted(found, key=lambda pair: in_order(pair[0].incident_id))
+        for incident, recorded_at in found
         if _may_see(principal, incident, stations)
         and (item := _item(incident, stations, recorded_at, at.moment))
         and all(values is None or getattr(item, name) in values for name, values in wanted.items())
@@ -104,8 +105,9 @@ async def incidents(database: Database, principal: Principal, query: schemas.Inc
     return schemas.IncidentList(items=page, next_cursor=cursor, as_of=at.as_of())
 
 
-async def _stations(read: Read, at: Pin) -> Stations:
-    return {s.station_id: s for s, _ in await repository.every(read, Station, at.revision.revision)}
+async def _stations(read: Read, at: Pin, about: Iterable[Incident]) -> Stations:
+    ids = {incident.station_id for incident in about if incident.station_id}
+    return {s.station_id: s for s in await repository.some(read, Station, ids, at.revision.revision)}
 
 
 def _may_see(principal: Principal, incident: Incident, stations: Stations) -> bool:

@@ -9,7 +9,7 @@ from services.registry import schemas_merchants as schemas
 from services.registry.domain.history import Recorded
 from services.registry.schemas import DatedQuery, OneQuery
 from services.registry.service.access import is_id, knows_merchants, merchant_limit, no_merchant
-from services.registry.service.reads import in_order, named, pin, pin_list
+from services.registry.service.reads import named, pin, pin_list
 from shared.auth import Principal
 from shared.contracts.registry import Merchant, MerchantKind, MerchantSegment, Qualification
 from shared.db import Database
@@ -69,7 +69,7 @@ async def merchants(database: Database, principal: Principal, query: schemas.Mer
         found = await repository.every(read, Merchant, pinned.revision.revision)
     items = [
         shown
-        for merchant, recorded_at in sorted(found, key=lambda pair: in_order(pair[0].merchant_id))
+        for merchant, recorded_at in found
         if own in (None, merchant.merchant_id)
         and (shown := item(merchant, recorded_at, pinned.moment, principal))
         and (qualifications is None or shown.qualification in qualifications)

@@ -1,6 +1,6 @@
 """Reads: one snapshot per answer, at a stored revision and a moment of the world; a page pins both."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from services.registry.domain.search import meant
 from services.registry.repository import Revision
 from services.registry.service import shown
 from services.registry.service.access import is_id, may_see, no_operator, no_station
+from services.registry.service.recording import operator_term, place_term
 from shared.auth import Principal
 from shared.contracts.registry import DIVISION_KINDS, Division, FilingStatus, Level, OperatingStatus, Operator, OperatorStatus, Station
 from shared.contracts.scan import BRANDS
@@ -20,6 +21,7 @@ from shared.problems import invalid
 from shared.standing import Directory, holds
 from shared.values import EARLIEST, LATEST, AsOf, parse_choices, parse_many
 
+CHUNK = 1000  # stations that are read at once
 MAX_FEATURES = 10_000  # of one map: a county has some hundreds of stations
 BEFORE_ALL = Revision(-1, datetime.min.replace(tzinfo=UTC))  # nothing was recorded yet: every list is empty
 
@@ -28,11 +30,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Pin:
-    """What a read is true of: a revision, a moment, and in a list the place to go on from."""
+    """What a read is true of: a revision, a moment, and in a list the place to go on from (so many items, or behind that id)."""
 
     revision: Revision
     moment: datetime
     offset: int = 0
+    after: str | None = None
 
     def as_of(self) -> AsOf:
         if self.revision is BEFORE_ALL:
@@ -43,8 +46,12 @@ class Pin:
     def page(self, items: Sequence[T], limit: int) -> tuple[list[T], str | None]:
         """-> (one page, the cursor of the next)."""
         end = self.offset + limit
-        state = {"r": self.revision.revision, "v": self.moment.isoformat(), "o": end}
-        return list(items[self.offset : end]), encode_cursor(state) if end < len(items) else None
+        return list(items[self.offset : end]), self.cursor(end) if end < len(items) else None
+
+    def cursor(self, onwards: int | str) -> str:
+        """Of the page that begins after so many items, or behind that id."""
+        place = "o" if isinstance(onwards, int) else "a"
+        return encode_cursor({"r": self.revision.revision, "v": self.moment.isoformat(), place: onwards})
 
 
 async def pin(read: Read, valid_at: datetime | None, known_at: datetime | None, known_revision: int | None = None) -> Pin:
@@ -59,24 +66,27 @@ async def pin(read: Read, valid_at: datetime | None, known_at: datetime | None, 
     return Pin(revision or BEFORE_ALL, moment)
 
 
-async def pin_list(read: Read, query: schemas.DatedQuery) -> Pin:
-    """The pin of a list: a cursor brings its own."""
+async def pin_list(read: Read, query: schemas.DatedQuery, *, by_id: bool = False) -> Pin:
+    """The pin of a list: a cursor brings its own. `by_id`: pages follow ids, as where a list is too long to be counted through."""
     if query.cursor is None:
         return await pin(read, query.valid_at, query.known_at)
-    number, moment, offset = _state(decode_cursor(query.cursor))
+    number, moment, onwards = _state(decode_cursor(query.cursor))
     revision = BEFORE_ALL if number == -1 else await repository.revision_number(read, number)
-    if revision is None:
-        raise bad_cursor()
-    return Pin(revision, moment, offset)
+    match onwards:
+        case int() if revision and not by_id and 0 <= onwards <= MAX_OFFSET:
+            return Pin(revision, moment, offset=onwards)
+        case str() if revision and by_id and is_id(onwards):
+            return Pin(revision, moment, after=onwards)
+    raise bad_cursor()
 
 
-def _state(state: dict[str, Any]) -> tuple[int, datetime, int]:
+def _state(state: dict[str, Any]) -> tuple[int, datetime, int | str]:
     match state:
-        case {"r": int(number), "v": str(text), "o": int(offset)} if 0 <= offset <= MAX_OFFSET:
+        case {"r": int(number), "v": str(text), "o": int(onwards)} | {"r": int(number), "v": str(text), "a": str(onwards)}:
             try:
                 moment = datetime.fromisoformat(text)
                 if moment.tzinfo and EARLIEST <= moment < LATEST:
-                    return number, moment, offset
+                    return number, moment, onwards
             except ValueError:
                 pass
     raise bad_cursor()
@@ -115,7 +125,7 @@ async def operators(database: Database, principal: Principal, query: schemas.Ope
         found = await repository.every(read, Operator, at.revision.revision)
     items = [
         item
-        for operator, recorded_at in sorted(found, key=lambda pair: in_order(pair[0].operator_id))
+        for operator, recorded_at in found
         if own in (None, operator.operator_id)
         and (item := shown.operator_item(operator, recorded_at, at.moment))
         and (statuses is None or item.status in statuses)
@@ -138,13 +148,13 @@ async def operator(database: Database, principal: Principal, operator_id: str, q
 
 
 async def stations(database: Database, principal: Principal, query: schemas.StationQuery) -> schemas.StationList:
-    items, at = await filtered(database, principal, query)
-    page, cursor = at.page(items, query.limit)
-    return schemas.StationList(items=page, next_cursor=cursor, as_of=at.as_of())
+    items, at = await filtered(database, principal, query, query.limit + 1)
+    cursor = at.cursor(items[query.limit - 1].station_id) if len(items) > query.limit else None
+    return schemas.StationList(items=items[: query.limit], next_cursor=cursor, as_of=at.as_of())
 
 
 async def map_of_stations(database: Database, principal: Principal, query: schemas.MapQuery) -> schemas.StationMap:
-    items, at = await filtered(database, principal, schemas.StationQuery.model_validate(query.model_dump()))
+    items, at = await filtered(database, principal, schemas.StationQuery.model_validate(query.model_dump()), MAX_FEATURES + 1)
     if len(items) > MAX_FEATURES:
         raise invalid(
             "#query",
@@ -155,20 +165,44 @@ async def map_of_stations(database: Database, principal: Principal, query: schem
     return schemas.StationMap(features=[shown.feature(item) for item in items], as_of=at.as_of())
 
 
-async def filtered(database: Database, principal: Principal, query: schemas.StationQuery) -> tuple[list[schemas.StationItem], Pin]:
-    """In order of registration."""
-    wanted = _Wanted(query)
+async def filtered(
+    database: Database, principal: Principal, query: schemas.StationQuery, limit: int | None = None
+) -> tuple[list[schemas.StationItem], Pin]:
+    """The first `limit` of them (None: all), in order of registration."""
+    wanted, items = _Wanted(query), list[schemas.StationItem]()
     async with database.read() as read:
-        at = await pin_list(read, query)
-        found = await repository.every(read, Station, at.revision.revision)
-        visible = [(s, recorded_at) for s, recorded_at in found if may_see(principal, s)]
-        directory = await shown.directory_of(read, (s for s, _ in visible), at.revision.revision)
-    items = [
-        item
-        for station, recorded_at in sorted(visible, key=lambda pair: in_order(pair[0].station_id))
-        if (item := shown.station_item(directory, station, recorded_at, at.moment)) and wanted.matches(item)
-    ]
-    return items, at
+        at = await pin_list(read, query, by_id=True)
+        async for found in walk(read, principal, at, wanted.terms(principal), limit):
+            directory = await shown.directory_of(read, (s for s, _ in found), at.revision.revision)
+            shown_then = (shown.station_item(directory, station, recorded_at, at.moment) for station, recorded_at in found)
+            items += [item for item in shown_then if item and wanted.matches(item)]
+            if limit is not None and len(items) >= limit:
+                break
+    return items[:limit], at
+
+
+async def walk(
+    read: Read, principal: Principal, at: Pin, terms: Sequence[str], first: int | None = None
+) -> AsyncIterator[list[tuple[Station, datetime]]]:
+    """Whatever the caller may see of the stations under the terms, some at a time: `first` of them first."""
+    after, size = at.after, min(first or CHUNK, CHUNK)
+    while True:
+        found = await repository.under(read, Station, terms, at.revision.revision, after, size)
+        yield [(station, recorded_at) for _, station, recorded_at in found if station and may_see(principal, station)]
+        if len(found) < size:
+            return
+        after, size = found[-1][0], CHUNK
+
+
+def terms_of(principal: Principal, places: Sequence[str] | None) -> list[str]:
+    """Under which terms the stations of these places stand; None: all that the caller may see."""
+    if places:
+        return [place_term(code) for code in places]
+    if township := principal.tenant("township"):
+        return [place_term(township)]
+    if operator := principal.tenant("operator"):
+        return [operator_term(operator)]
+    return [repository.kind_term("station")]
 
 
 class _Wanted:
@@ -178,11 +212,15 @@ class _Wanted:
         self.q = query.q
         self.brands = parse_choices("brand", query.brand, BRANDS)
         self.fields = {
+            "county_code": parse_many(query.county_code),
             "township_code": parse_many(query.township_code),
             "level": parse_choices("level", query.level, list(Level)),
             "filing_status": parse_choices("filing_status", query.filing_status, ["none", *FilingStatus]),
             "operating_status": parse_choices("operating_status", query.operating_status, list(OperatingStatus)),
         }
+
+    def terms(self, principal: Principal) -> list[str]:
+        return terms_of(principal, self.fields["township_code"] or self.fields["county_code"])
 
     def matches(self, item: schemas.StationItem) -> bool:
         return (

@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from services.registry import repository
+from services.registry.domain.divisions import county_of
 from services.registry.domain.filings import receipts_of
 from services.registry.domain.refusals import Conflict, Invalid
 from shared.contracts.registry import (
@@ -27,6 +28,7 @@ from shared.contracts.registry import (
 from shared.db import Database, Write
 from shared.log import Closed, Entry, TooLarge, append, lock_heads
 from shared.problems import Problem, invalid, unavailable
+from shared.sites import site_id
 from shared.standing import sites_of
 from shared.values import AsOf
 
@@ -75,19 +77,49 @@ async def _store(database: Database, draft: Recording) -> None:
         return
     assert draft.records, "a write records something"
     change = RegistryChange(recorded_at=draft.recorded_at, actor=draft.actor, reason=draft.reason, records=tuple(draft.records))
-    traces = [(term, r.station_id) for r in draft.records if isinstance(r, Station) for term in terms_of(r)]
+    traces = [(term, record_id(r)[1]) for r in draft.records for term in terms_of(r)]
     await repository.insert(
         draft.tx, repository.Revision(draft.revision, draft.recorded_at), draft.actor, draft.reason, draft.records, traces
     )
+    stations = {r.station_id: r for r in draft.records if isinstance(r, Station)}  # the last of each, if a write has several
+    if stations:
+        await repository.claim(draft.tx, list(stations), [claim for s in stations.values() for claim in claims_of(s)])
     key = "|".join(record_id(draft.records[0])).encode()
     [position] = await append(database, draft.tx, TOPIC, [Entry(PARTITION, key, msgspec.json.encode(change))])
     assert position == draft.revision
 
 
-def terms_of(station: Station) -> set[str]:
-    """Under which words the station can be found again."""
-    receipts = (receipt_term(*receipt) for f in station.filings for receipt in receipts_of(f))
-    return {*map(site_term, sites_of(station)), *receipts, *(filing_term(f.filing_id) for f in station.filings)}
+def terms_of(record: AnyRecord) -> set[str]:
+    """Under which words the record can be found again."""
+    kind, _ = record_id(record)
+    return {repository.kind_term(kind), *(_terms_of_station(record) if isinstance(record, Station) else ())}
+
+
+def _terms_of_station(station: Station) -> Iterator[str]:
+    for segment in station.segments:
+        codes = (segment.township_code, segment.division_code, county_of(segment.division_code))
+        yield from (place_term(code) for code in codes if code)
+        if segment.operator_id:
+            yield operator_term(segment.operator_id)
+    yield from map(site_term, sites_of(station))
+    for filing in station.filings:
+        yield filing_term(filing.filing_id)
+        yield from (receipt_term(*receipt) for receipt in receipts_of(filing))
+
+
+def claims_of(station: Station) -> Iterator[tuple[bytes, datetime, datetime | None, str]]:
+    for alias in station.aliases:
+        if site := site_id(alias.namespace, alias.site_code, alias.site_name):
+            yield site, alias.valid_from, alias.valid_to, station.station_id
+
+
+def place_term(code: str) -> str:
+    """A county, a township or a village, by its twelve digits."""
+    return f"place|{code}"
+
+
+def operator_term(operator_id: str) -> str:
+    return f"operator|{operator_id}"
 
 
 def site_term(site: bytes) -> str:
