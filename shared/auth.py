@@ -25,6 +25,7 @@ MAX_VERIFIED = 1024  # tokens whose signature need not be checked again: a sende
 READS = frozenset({
     "receipts:read", "feeds:read", "quarantine:read", "completeness:read", "log:read", "registry:read", "parcels:read", "payouts:read",
     "summary:read", "policies:read", "holds:read", "sites:read", "periods:read", "budgets:read", "declarations:read", "incidents:read",
+    "inspections:read",
 })  # fmt: skip
 _COUNTY = READS - {"log:read", "receipts:read"}
 _PUBLIC = frozenset({"registry:read", "summary:read", "policies:read"})
@@ -33,20 +34,31 @@ _PUBLIC = frozenset({"registry:read", "summary:read", "policies:read"})
 ROLES: Mapping[str, frozenset[str]] = {
     "brand": _PUBLIC | {"scans:write", "receipts:read", "completeness:read", "quarantine:read", "parcels:read"},
     "operator": _PUBLIC
-    | {"stations:write", "filings:submit", "parcels:read", "payouts:read", "holds:read", "sites:read", "incidents:read"},
+    | {
+        "stations:write",
+        "filings:submit",
+        "parcels:read",
+        "payouts:read",
+        "holds:read",
+        "sites:read",
+        "incidents:read",
+        "inspections:read",
+    },
     "merchant": _PUBLIC | {"parcels:read", "payouts:read", "merchants:write", "declarations:read", "declarations:write"},
-    "township": _PUBLIC | {"payouts:read", "holds:read", "sites:read", "incidents:read"},
-    "postal": _PUBLIC | {"filings:decide", "incidents:read", "incidents:write"},
-    "reviewer": _COUNTY | {"holds:decide", "merchants:review"},
+    "township": _PUBLIC | {"payouts:read", "holds:read", "sites:read", "incidents:read", "inspections:read"},
+    "postal": _PUBLIC | {"filings:decide", "incidents:read", "incidents:write", "inspections:read"},
+    "reviewer": _COUNTY | {"holds:decide", "merchants:review", "inspections:write", "inspections:sign"},
     "coordinator": _COUNTY
-    | {"stations:write", "operators:write", "filings:submit", "filings:decide", "merchants:write", "incidents:write"},
+    | {"stations:write", "operators:write", "filings:submit", "filings:decide", "merchants:write", "incidents:write", "targets:write"}
+    | {"inspections:write", "inspections:sign"},
     "finance": _PUBLIC
     | {"parcels:read", "payouts:read", "holds:read", "periods:read", "periods:close", "budgets:read", "budgets:write", "declarations:read"},
     "auditor": READS,
     "dashboard": _PUBLIC | {"payouts:read", "sites:read", "completeness:read"},
     "admin": READS
     | {"feeds:write", "quarantine:work", "log:admin"}
-    | {"stations:write", "operators:write", "merchants:write", "filings:submit", "filings:decide", "incidents:write"},
+    | {"stations:write", "operators:write", "merchants:write", "filings:submit", "filings:decide", "incidents:write", "targets:write"}
+    | {"inspections:write"},
     "service": frozenset({"log:report"}),
 }
 

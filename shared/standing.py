@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+from shared.contracts.programme import Inspection, Programme
 from shared.contracts.registry import (
     FILED,
     RURAL_KINDS,
@@ -111,7 +112,7 @@ class Directory:
                 self.operators[record.operator_id] = record
             case Merchant():
                 self.merchants[record.merchant_id] = record
-            case Incident():
+            case Incident() | Programme() | Inspection():
                 pass  # no part of a standing
             case Station():
                 old = self.stations.get(record.station_id)

@@ -15,6 +15,7 @@ from services.registry.routes import (
     divisions,
     filings,
     incidents,
+    inspections,
     log,
     merchants,
     operators,
@@ -22,6 +23,8 @@ from services.registry.routes import (
     standing,
     station_files,
     stations,
+    tables,
+    targets,
 )
 from services.registry.schemas import MAX_BODY_BYTES
 from services.registry.settings import Settings
@@ -42,7 +45,7 @@ DESCRIPTION = (
 )
 ROUTERS = (
     divisions.router, operators.router, station_files.router, stations.router, filings.router, clocks.router, merchants.router,
-    standing.router, incidents.router, revisions.router, log.router,
+    standing.router, incidents.router, targets.router, tables.router, inspections.router, revisions.router, log.router,
 )  # fmt: skip
 CALENDAR_WARNS_BEFORE = timedelta(days=60)
 

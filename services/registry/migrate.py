@@ -1,20 +1,23 @@
-"""`python -m services.registry.migrate`: schema, the log's partition and the divisions as revision 0, as the owner. Idempotent."""
+"""`python -m services.registry.migrate`: the schema and the log's partition, as the owner; at first, divisions and the programme of 2023
+as revision 0. Idempotent."""
 
 import asyncio
 from importlib.resources import files
 
 from services.registry import repository
 from services.registry.domain import divisions
+from services.registry.schemas_targets import NewProgramme
+from services.registry.service import programmes
 from services.registry.service.recording import recording
 from services.registry.settings import MigrateSettings
 from shared import migrations, process
 from shared.contracts.registry import PARTITION, TOPIC
 from shared.db import Database
 from shared.log import create_partitions
-from shared.settings import load
+from shared.settings import load as settings_of
 
 SYSTEM = "system"
-SOURCE = "国家统计局 统计用区划代码, edition 2023"
+SOURCE = "国家统计局 统计用区划代码, edition 2023; 垣发改字〔2023〕30号"
 
 
 async def set_up(dsn: str) -> None:
@@ -24,16 +27,18 @@ async def set_up(dsn: str) -> None:
             await create_partitions(tx, TOPIC, PARTITION + 1)
             empty = await repository.newest(tx) is None
         if empty:
-            await load_divisions(database)
+            await load(database)
     finally:
         await database.close()
 
 
-async def load_divisions(database: Database) -> None:
-    table = files("services.registry").joinpath("data/yuanqu_divisions.csv").read_text(encoding="utf-8")
+async def load(database: Database) -> None:
+    data = files("services.registry").joinpath("data")
     async with recording(database, SYSTEM, SOURCE) as draft:
-        for division in divisions.read(table):
+        for division in divisions.read(data.joinpath("yuanqu_divisions.csv").read_text(encoding="utf-8")):
             draft.put(division)
+        programme = NewProgramme.model_validate_json(data.joinpath("programme-2023.json").read_bytes())
+        draft.put(programmes.programme_of(f"prg_{draft.revision}", programme))
 
 
 async def install(dsn: str) -> None:
@@ -44,7 +49,7 @@ async def install(dsn: str) -> None:
 
 
 async def main() -> None:
-    await install(load(MigrateSettings).owner_database_url)
+    await install(settings_of(MigrateSettings).owner_database_url)
 
 
 if __name__ == "__main__":

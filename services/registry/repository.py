@@ -8,15 +8,17 @@ import asyncpg
 import msgspec
 
 from services.registry.domain.history import Recorded
+from shared.contracts.programme import Inspection, Programme
 from shared.contracts.registry import AnyRecord, Division, Incident, Merchant, Operator, Station, record_id
 from shared.db import Read, Write
 
 _decode: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
 
-R = TypeVar("R", Division, Operator, Station, Merchant, Incident)
+R = TypeVar("R", Division, Operator, Station, Merchant, Incident, Programme, Inspection)
 H = TypeVar("H", Station, Merchant)  # whose past is shown
 KINDS: dict[type[AnyRecord], str] = {
     Division: "division", Operator: "operator", Station: "station", Merchant: "merchant", Incident: "incident",
+    Programme: "programme", Inspection: "inspection",
 }  # fmt: skip
 
 

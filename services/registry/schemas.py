@@ -9,7 +9,7 @@ from services.registry.domain.transitions import TRANSITIONS
 from shared.contracts.registry import DIVISION_KINDS, FilingStatus, Level, OperatingStatus, OperatorStatus
 from shared.contracts.scan import BRANDS
 from shared.problems import mistake
-from shared.values import CONTROL, DEFAULT_LIMIT, EARLIEST, LATEST, MAX_CURSOR_BYTES, MAX_LIMIT, AsOf, Day, Instant, Moment
+from shared.values import AS_WHOLE, CONTROL, DEFAULT_LIMIT, EARLIEST, LATEST, MAX_CURSOR_BYTES, MAX_LIMIT, AsOf, Day, Instant, Moment
 
 MAX_ALIASES = 50  # of one request
 MAX_BODY_BYTES = 64 * 1024
@@ -51,6 +51,10 @@ Code = Annotated[str, Field(pattern=DIVISION_CODE)]
 OperatorId = Annotated[str, Field(pattern=r"^opr_[0-9]{1,19}$", examples=["opr_1"])]
 Brand = Annotated[str, Field(max_length=32), AfterValidator(_brand)]
 Brands = Annotated[list[Brand], Field(max_length=len(BRANDS)), AfterValidator(_once_each)]
+
+
+Services = Annotated[int, Field(ge=0, le=70, description="how often a week parcels are brought and fetched; 7: daily"), AS_WHOLE]
+Staff = Annotated[int, Field(ge=0, le=500, description="persons"), AS_WHOLE]
 
 
 class Body(BaseModel):
@@ -119,12 +123,15 @@ class NewStation(Body):
     operator_id: OperatorId | None = None
     brands: Brands = []
     operating_status: OperatingStatus = OperatingStatus.PLANNED
+    opened_on: Date | None = None
+    services_per_week: Services | None = None
+    staff: Staff | None = None
     aliases: list[InlineAlias] = Field([], max_length=MAX_ALIASES)
     effective_at: Moment
 
 
 class StationChange(Body):
-    """Absent: not changed. `location` and `operator_id` may become null."""
+    """Absent: not changed. Null where nobody knows: location, operator, opening, services, staff."""
 
     name: Name = Field(default_factory=str)  # a factory: the OpenAPI shows no default for what is absent
     division_code: Code = Field(default_factory=str)
@@ -132,6 +139,9 @@ class StationChange(Body):
     operator_id: OperatorId | None = None
     brands: Brands = Field(default_factory=list)
     operating_status: OperatingStatus = Field(default_factory=lambda: OperatingStatus.PLANNED)
+    opened_on: Date | None = None
+    services_per_week: Services | None = None
+    staff: Staff | None = None
     effective_at: Moment
 
 
@@ -292,6 +302,9 @@ class StationItem(BaseModel):
     operator_id: str | None
     brands: list[str]
     operating_status: str
+    opened_on: date | None
+    services_per_week: int | None
+    staff: int | None
     filing_status: str
     aliases: list[AliasItem]
     valid_from: Instant
@@ -389,6 +402,11 @@ class StationMap(BaseModel):
 
 
 class StandingAnswer(BaseModel):
+    """`standard`: both departments have passed it by its level's checklist, in the inspection that was decided last; of the moment.
+
+    `segment`: for how long the rest held.
+    """
+
     station_id: str
     brand: str
     level: str
@@ -397,6 +415,8 @@ class StandingAnswer(BaseModel):
     operating_status: str
     filed: bool
     filing_id: str | None
+    standard: bool
+    inspection_id: str | None
     segment: SegmentItem
     as_of: AsOf
 

@@ -10,14 +10,12 @@ from typing import Literal
 
 import msgspec
 
+from shared.contracts.programme import Inspection, Programme
+from shared.contracts.records import Level as Level
+from shared.contracts.records import Record
+
 TOPIC = "tongcun.registry.v1"
 PARTITION = 0
-
-
-class Level(StrEnum):
-    COUNTY_HUB = "county_hub"
-    TOWNSHIP = "township"
-    VILLAGE = "village"
 
 
 class OperatingStatus(StrEnum):
@@ -45,12 +43,6 @@ class FilingStatus(StrEnum):
 FILED = frozenset({FilingStatus.FILED, FilingStatus.CHANGE_PENDING})  # a change under review does not end a filing (art. 9)
 DIVISION_KINDS = ("county", "town", "township", "village", "community", "statistical")
 RURAL_KINDS = frozenset({"village", "town", "township"})  # a community is urban, a statistical unit is no township
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
-    """A snapshot; `type` says of what. Segments are in order of `valid_from`, do not overlap and may leave gaps."""
-
-    version: int  # 1, 2 … of this record
 
 
 class DivisionSegment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -118,6 +110,9 @@ class StationSegment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     operating_status: OperatingStatus
     lat: float | None  # WGS 84
     lng: float | None
+    opened_on: date | None = None
+    services_per_week: int | None = None  # how often parcels are brought to it, and fetched
+    staff: int | None = None  # persons
 
 
 class Alias(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -261,7 +256,7 @@ class Incident(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
     segments: tuple[IncidentSegment, ...]
 
 
-AnyRecord = Division | Operator | Station | Merchant | Incident
+AnyRecord = Division | Operator | Station | Merchant | Incident | Programme | Inspection
 
 
 class RegistryChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -290,3 +285,7 @@ def record_id(record: AnyRecord) -> tuple[str, str]:
             return "merchant", record.merchant_id
         case Incident():
             return "incident", record.incident_id
+        case Programme():
+            return "programme", record.programme_id
+        case Inspection():
+            return "inspection", record.inspection_id

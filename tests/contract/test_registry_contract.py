@@ -21,6 +21,9 @@ STATION: dict[str, Any] = {
     "operator_id": "opr_1",
     "brands": ["zto", "yto"],
     "operating_status": "open",
+    "opened_on": "2023-03-01",
+    "services_per_week": 7,
+    "staff": 2,
     "filing_status": "filed",
     "aliases": [
         {
@@ -63,6 +66,8 @@ STANDING: dict[str, Any] = {
     "operating_status": "open",
     "filed": True,
     "filing_id": "fil_7",
+    "standard": False,
+    "inspection_id": None,
     "segment": {"valid_from": MIDNIGHT, "valid_to": None},
 }
 DIVISION: dict[str, Any] = {
@@ -88,7 +93,7 @@ async def registry(make_database: MakeDatabase) -> AsyncIterator[Registry]:
 async def station_id(registry: Registry) -> str:
     """The example's station, told as its history says: registered with its alias, filing submitted, filed."""
     operator = await registry.operator()
-    given = ("name", "level", "division_code", "location", "brands", "operating_status")
+    given = ("name", "level", "division_code", "location", "brands", "operating_status", "opened_on", "services_per_week", "staff")
     alias = {k: v for k, v in STATION["aliases"][0].items() if k != "alias_id"}
     body = {k: STATION[k] for k in given} | {"operator_id": operator, "aliases": [alias], "effective_at": day(3, 1)}
     station = str((await registry.call("POST", "/v1/stations", body))["station_id"])

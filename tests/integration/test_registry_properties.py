@@ -108,7 +108,8 @@ def shown(directory: Directory, answer: dict[str, Any]) -> dict[str, Any]:
     assert found is not None
     segment = {"valid_from": _text(found.valid_from), "valid_to": _text(found.valid_to)}
     names = ("station_id", "level", "division_code", "operator_id", "operating_status", "filed", "filing_id")
-    return {name: getattr(found, name) for name in names} | {"brand": answer["brand"], "segment": segment}
+    nobody_came = {"standard": False, "inspection_id": None}
+    return {name: getattr(found, name) for name in names} | {"brand": answer["brand"], "segment": segment} | nobody_came
 
 
 def _text(at: datetime | None) -> str | None:

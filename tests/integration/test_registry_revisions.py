@@ -31,7 +31,7 @@ async def test_who_recorded_what_when_and_why(registry: Registry) -> None:
     ]
     assert [i["revision"] for i in told] == sorted((i["revision"] for i in told), reverse=True)
     assert told[-1]["actor"] == "system", "the divisions, when it was installed"
-    assert {r["kind"] for r in told[-1]["records"]} == {"division"}
+    assert {r["kind"] for r in told[-1]["records"]} == {"division", "programme"}
     for query, expected in (
         ({"record_id": station}, told[:3]),
         ({"actor": "test:postal"}, told[:1]),

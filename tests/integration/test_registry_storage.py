@@ -81,7 +81,9 @@ async def test_pages_follow_ids_through_filters(registry: Registry, monkeypatch:
     made = [await registry.station(division_code=places[i % 3], name=f"页{i}", brands=["sto"] if i % 4 else []) for i in range(23)]
     everything = [i["station_id"] for i in (await registry.get("/v1/stations", limit=1000))["items"]]
     assert [s for s in everything if s in made] == made
-    for filters in ({}, {"brand": "sto"}, {"q": "页2"}, {"township_code": TOWN}, {"county_code": "140827000000", "brand": "sto"}):
+    county = {"county_code": "140827000000", "brand": "sto"}
+    asked: list[dict[str, Any]] = [{}, {"brand": "sto"}, {"q": "页2"}, {"township_code": TOWN}, county]
+    for filters in asked:
         whole = [i["station_id"] for i in (await registry.get("/v1/stations", limit=1000, **filters))["items"]]
         paged: list[str] = []
         page = await registry.get("/v1/stations", limit=2, **filters)

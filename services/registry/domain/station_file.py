@@ -19,6 +19,9 @@ HEADINGS: Mapping[str, Sequence[str]] = {
     "operator_id": ("operator_id", "运营企业"),
     "brands": ("brands", "品牌"),
     "operating_status": ("operating_status", "运营状态"),
+    "opened_on": ("opened_on", "开业日期"),
+    "services_per_week": ("services_per_week", "每周服务次数"),
+    "staff": ("staff", "人员数"),
     "effective_at": ("effective_at", "生效时间"),
     "namespace": ("namespace", "编码体系"),
     "site_code": ("site_code", "网点编码"),
@@ -81,6 +84,9 @@ def body(row: Mapping[str, str]) -> dict[str, Any]:
     found |= {field: WORDS[field].get(row[field], row[field]) for field in WORDS if field in row}
     if "effective_at" in row:
         found["effective_at"] = moment(row["effective_at"])
+    if "opened_on" in row:
+        found["opened_on"] = moment(row["opened_on"])[:10]
+    found |= {field: row[field] for field in ("services_per_week", "staff") if field in row}
     if "brands" in row:
         found["brands"] = [brand.lower() for brand in _SEPARATORS.split(row["brands"]) if brand]
     if "lat" in row or "lng" in row:

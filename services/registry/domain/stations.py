@@ -9,10 +9,12 @@ from msgspec.structs import replace
 from services.registry.domain.names import plain
 from services.registry.domain.refusals import Conflict, Invalid
 from services.registry.domain.segments import changed_from, index_at, overlap
+from shared.calendar import shanghai_day
 from shared.contracts.registry import (
     Division,
     DivisionSegment,
     Level,
+    OperatingStatus,
     Operator,
     OperatorSegment,
     OperatorStatus,
@@ -126,6 +128,18 @@ def patched(station: Station, effective_at: datetime, changes: dict[str, object]
             f"The station is registered from {station.segments[0].valid_from.isoformat()}: effective_at cannot be earlier.",
         )
     return replace(station, segments=segments)
+
+
+def check_opening(segments: Iterable[StationSegment]) -> None:
+    """Nothing is open before the day on which it opened."""
+    for segment in segments:
+        if segment.operating_status is OperatingStatus.OPEN and segment.opened_on and shanghai_day(segment.valid_from) < segment.opened_on:
+            raise Invalid(
+                "station.before_opening",
+                f"站点于 {segment.opened_on} 开业，不能自 {segment.valid_from.isoformat()} 起为营业状态。",
+                f"It opened on {segment.opened_on} and is not open from {segment.valid_from.isoformat()} on.",
+                "/opened_on",
+            )
 
 
 def segment_at(station: Station, moment: datetime) -> StationSegment | None:

@@ -1,6 +1,6 @@
 """Stations as a table, in and out: docs/registry-stations.md."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -58,7 +58,7 @@ async def import_stations(
 )
 async def stations_csv(request: Request, principal: Reader, query: Annotated[schemas.ExportQuery, Query()]) -> Response:
     """Every station that the filters leave, as it was at `valid_at`; what an import reads."""
-    return await _table(request, principal, query, station_files.as_csv, CSV, "csv")
+    return await _table(request, principal, query, "csv")
 
 
 @router.get(
@@ -69,23 +69,17 @@ async def stations_csv(request: Request, principal: Reader, query: Annotated[sch
 )
 async def stations_xlsx(request: Request, principal: Reader, query: Annotated[schemas.ExportQuery, Query()]) -> Response:
     """The same as a workbook."""
-    return await _table(request, principal, query, station_files.as_xlsx, XLSX, "xlsx")
+    return await _table(request, principal, query, "xlsx")
 
 
-async def _table(
-    request: Request,
-    principal: Principal,
-    query: schemas.ExportQuery,
-    written: Callable[[Sequence[Sequence[str]]], bytes],
-    media_type: str,
-    suffix: str,
-) -> Response:
-    rows, at = await station_files.table(database(request), principal, query)
-    name = f"stations-{shanghai_day(at.moment).isoformat()}-{_revision(at)}.{suffix}"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-cache"}
-    return Response(written(rows), headers=headers, media_type=media_type)
+async def _table(request: Request, principal: Principal, query: schemas.ExportQuery, suffix: str) -> Response:
+    return as_file(*await station_files.table(database(request), principal, query), "stations", suffix)
 
 
-def _revision(at: reads.Pin) -> str:
-    """By which the table can be asked for again."""
-    return f"r{at.revision.revision}"
+def as_file(rows: Sequence[Sequence[str]], at: reads.Pin, name: str, suffix: str) -> Response:
+    """Called by its day and its revision, by which it can be asked for again."""
+    media_type = next(media_type for media_type, of in TYPES.items() if of == suffix)
+    data = station_files.as_csv(rows) if suffix == "csv" else station_files.as_xlsx(rows, name)
+    file = f"{name}-{shanghai_day(at.moment).isoformat()}-r{at.revision.revision}.{suffix}"
+    headers = {"Content-Disposition": f'attachment; filename="{file}"', "Cache-Control": "private, no-cache"}
+    return Response(data, headers=headers, media_type=media_type)

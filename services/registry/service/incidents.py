@@ -92,17 +92,18 @@ async def incidents(database: Database, principal: Principal, query: schemas.Inc
     }
     async with database.read() as read:
         at = await pin_list(read, query)
-        found = await repository.every(read, Incident, at.revision.revision)
-        stations = await _stations(read, at, [incident for incident, _ in found])
-    items = [
-        item
-        for incident, recorded_at in found
-        if _may_see(principal, incident, stations)
-        and (item := _item(incident, stations, recorded_at, at.moment))
-        and all(values is None or getattr(item, name) in values for name, values in wanted.items())
-    ]
+        found = await seen(read, principal, at)
+    items = [item for item in found if all(values is None or getattr(item, name) in values for name, values in wanted.items())]
     page, cursor = at.page(items, query.limit)
     return schemas.IncidentList(items=page, next_cursor=cursor, as_of=at.as_of())
+
+
+async def seen(read: Read, principal: Principal, at: Pin) -> list[schemas.IncidentItem]:
+    """Whatever the caller may see, in order of recording."""
+    found = await repository.every(read, Incident, at.revision.revision)
+    stations = await _stations(read, at, [incident for incident, _ in found])
+    shown = (_item(i, stations, when, at.moment) for i, when in found if _may_see(principal, i, stations))
+    return [item for item in shown if item]
 
 
 async def _stations(read: Read, at: Pin, about: Iterable[Incident]) -> Stations:

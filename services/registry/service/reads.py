@@ -7,12 +7,14 @@ from typing import Any, TypeVar
 
 from services.registry import repository, schemas
 from services.registry.domain.history import Row, filing_rows
+from services.registry.domain.inspections import standard_at
 from services.registry.domain.search import meant
 from services.registry.repository import Revision
 from services.registry.service import shown
 from services.registry.service.access import is_id, may_see, no_operator, no_station
-from services.registry.service.recording import operator_term, place_term
+from services.registry.service.recording import inspections_term, operator_term, place_term
 from shared.auth import Principal
+from shared.contracts.programme import Inspection, InspectionSegment, InspectionStatus
 from shared.contracts.registry import DIVISION_KINDS, Division, FilingStatus, Level, OperatingStatus, Operator, OperatorStatus, Station
 from shared.contracts.scan import BRANDS
 from shared.db import Database, Read
@@ -271,10 +273,13 @@ async def standing(database: Database, principal: Principal, query: schemas.Stan
         at = await pin(read, query.valid_at, query.known_at, query.known_revision)
         record, _ = await _visible(read, principal, query.station_id, at)
         directory = await shown.directory_of(read, [record], at.revision.revision)
-    return _standing(directory, query, at)
+        inspected = await repository.under(read, Inspection, [inspections_term(record.station_id)], at.revision.revision)
+    return _standing(directory, standard_at((i for _, i, _ in inspected if i), at.moment), query, at)
 
 
-def _standing(directory: Directory, query: schemas.StandingQuery, at: Pin) -> schemas.StandingAnswer:
+def _standing(
+    directory: Directory, decided: tuple[Inspection, InspectionSegment] | None, query: schemas.StandingQuery, at: Pin
+) -> schemas.StandingAnswer:
     found = directory.standing(query.station_id, query.brand, at.moment)
     if found is None:
         raise no_station()
@@ -287,6 +292,8 @@ def _standing(directory: Directory, query: schemas.StandingQuery, at: Pin) -> sc
         operating_status=found.operating_status,
         filed=found.filed,
         filing_id=found.filing_id,
+        standard=decided is not None and decided[1].status is InspectionStatus.PASSED,
+        inspection_id=decided[0].inspection_id if decided else None,
         segment=schemas.SegmentItem(valid_from=found.valid_from, valid_to=found.valid_to),
         as_of=at.as_of(),
     )

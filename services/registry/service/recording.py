@@ -1,7 +1,7 @@
 """One write: lock the head, read, decide, record, one log position, commit. Everything that changes the registry passes here."""
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -13,6 +13,7 @@ from services.registry import repository
 from services.registry.domain.divisions import county_of
 from services.registry.domain.filings import receipts_of
 from services.registry.domain.refusals import Conflict, Invalid
+from shared.contracts.programme import Inspection, Programme
 from shared.contracts.registry import (
     PARTITION,
     TOPIC,
@@ -32,7 +33,7 @@ from shared.sites import site_id
 from shared.standing import sites_of
 from shared.values import AsOf
 
-R = TypeVar("R", Division, Operator, Station, Merchant, Incident)
+R = TypeVar("R", Division, Operator, Station, Merchant, Incident, Programme, Inspection)
 
 
 @dataclass
@@ -92,7 +93,13 @@ async def _store(database: Database, draft: Recording) -> None:
 def terms_of(record: AnyRecord) -> set[str]:
     """Under which words the record can be found again."""
     kind, _ = record_id(record)
-    return {repository.kind_term(kind), *(_terms_of_station(record) if isinstance(record, Station) else ())}
+    own: Iterable[str] = ()
+    match record:
+        case Station():
+            own = _terms_of_station(record)
+        case Inspection():
+            own = (inspections_term(record.station_id), client_term(record.client_id))
+    return {repository.kind_term(kind), *own}
 
 
 def _terms_of_station(station: Station) -> Iterator[str]:
@@ -116,6 +123,16 @@ def claims_of(station: Station) -> Iterator[tuple[bytes, datetime, datetime | No
 def place_term(code: str) -> str:
     """A county, a township or a village, by its twelve digits."""
     return f"place|{code}"
+
+
+def inspections_term(station_id: str) -> str:
+    """The inspections of a station."""
+    return f"inspections|{station_id}"
+
+
+def client_term(client_id: str) -> str:
+    """The inspection that a device has given this id."""
+    return f"client|{client_id}"
 
 
 def operator_term(operator_id: str) -> str:

@@ -118,6 +118,9 @@ def _cells(item: schemas.StationItem) -> list[str]:
         "operator_id": item.operator_id,
         "brands": ";".join(item.brands),
         "operating_status": item.operating_status,
+        "opened_on": item.opened_on,
+        "services_per_week": item.services_per_week,
+        "staff": item.staff,
         "effective_at": item.model_dump(mode="json")["valid_from"],
         "namespace": alias.namespace if alias else None,
         "site_code": alias.site_code if alias else None,
@@ -137,10 +140,10 @@ def as_csv(rows: Sequence[Sequence[str]]) -> bytes:
     return text.getvalue().encode("utf-8-sig")
 
 
-def as_xlsx(rows: Sequence[Sequence[str]]) -> bytes:
+def as_xlsx(rows: Sequence[Sequence[str]], title: str) -> bytes:
     """Every cell a text: an id of twelve digits stays one."""
     book = openpyxl.Workbook(write_only=True)
-    sheet = book.create_sheet("stations")
+    sheet = book.create_sheet(title)
     for row in rows:
         sheet.append(list(row))
     data = io.BytesIO()

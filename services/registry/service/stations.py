@@ -66,9 +66,13 @@ async def create_station(database: Database, principal: Principal, body: schemas
             township_code=await _township(draft, body.level, body.division_code, body.effective_at),
             brands=tuple(body.brands),
             operating_status=body.operating_status,
+            opened_on=body.opened_on,
+            services_per_week=body.services_per_week,
+            staff=body.staff,
             **await _operator(draft, body.operator_id, body.effective_at),
             **_place(body.location),
         )
+        rules.check_opening([segment])
         id_ = f"stn_{draft.revision}"
         station = Station(version=0, station_id=id_, level=body.level, segments=(segment,), aliases=(), filings=())
         new = [_alias(given, f"als_{draft.revision}_{i}", body.effective_at) for i, given in enumerate(body.aliases, 1)]
@@ -87,6 +91,7 @@ async def change_station(database: Database, principal: Principal, station_id: s
         held = rules.segment_at(station, body.effective_at)
         _check_writable(principal, station, body.effective_at, held.valid_to if held else None)
         changed = rules.patched(station, body.effective_at, await _fields(draft, station, body, changes))
+        rules.check_opening(changed.segments)
         if changed != station:
             return await _answer(draft, draft.put(changed), body.effective_at)
         draft.unchanged = True
@@ -95,7 +100,8 @@ async def change_station(database: Database, principal: Principal, station_id: s
 
 async def _fields(draft: Recording, station: Station, body: schemas.StationChange, changes: dict[str, Any]) -> dict[str, object]:
     """The fields of the body as those of a segment."""
-    fields: dict[str, object] = {name: changes[name] for name in ("name", "operating_status") if name in changes}
+    plain = ("name", "operating_status", "opened_on", "services_per_week", "staff")
+    fields: dict[str, object] = {name: changes[name] for name in plain if name in changes}
     if "brands" in changes:
         fields["brands"] = tuple(body.brands)
     if "location" in changes:

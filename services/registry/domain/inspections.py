@@ -1,0 +1,190 @@
+"""Inspections 督导验收: what was found item by item, and what the two departments make of it (notice 垣发改字〔2023〕30号, 五(六)). Pure.
+
+A station meets its standard from the day on which both departments have signed `pass`, until a later inspection of it is decided otherwise.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from services.registry.domain.checklists import Checklist
+from services.registry.domain.refusals import Conflict, Invalid
+from services.registry.domain.segments import changed_from, index_at
+from shared.calendar import shanghai_day
+from shared.contracts.programme import (
+    DECIDED,
+    Inspection,
+    InspectionSegment,
+    ItemResult,
+    Result,
+    Signature,
+    Verdict,
+)
+from shared.contracts.programme import InspectionStatus as S
+from shared.standing import at as segment_at
+
+SIGNERS = 2
+_DECISION = {Result.PASS: S.PASSED, Result.RECTIFY: S.RECTIFY, Result.FAIL: S.FAILED}
+
+
+class Task(NamedTuple):
+    """What a station has to put right, by a day; `done_by`: the inspection that found it so."""
+
+    inspection: Inspection
+    item: ItemResult
+    due_on: date
+    done_by: Inspection | None
+    done_at: datetime | None
+
+
+def recorded(at: datetime) -> tuple[InspectionSegment, ...]:
+    return (InspectionSegment(valid_from=at, valid_to=None, status=S.RECORDED, rectify_by=None, reason=None),)
+
+
+def status_at(inspection: Inspection, moment: datetime) -> InspectionSegment | None:
+    return segment_at(inspection.segments, moment)
+
+
+def not_met(inspection: Inspection) -> list[str]:
+    return [item.item for item in inspection.items if item.verdict is Verdict.NOT_MET]
+
+
+def signed(inspection: Inspection, signature: Signature) -> Inspection:
+    """With a department's signature, in place of an earlier one of its own while the two do not agree."""
+    last = inspection.segments[-1]
+    _check_open(inspection, last, signature.signed_at)
+    other = next((s for s in inspection.signatures if s.department is not signature.department), None)
+    if other and other.signer == signature.signer:
+        raise Conflict(
+            "signature.same_person",
+            "两个部门须由不同的人签字。",
+            "Nobody signs for both departments: another person signs for this one.",
+        )
+    _check_result(inspection, signature)
+    kept = tuple(s for s in inspection.signatures if s.department is not signature.department)
+    status, rectify_by = S.SIGNED, None
+    if other:
+        agreed = (other.result, other.rectify_by) == (signature.result, signature.rectify_by)
+        status, rectify_by = (_DECISION[signature.result], signature.rectify_by) if agreed else (S.DISPUTED, None)
+    changes: dict[str, object] = {"status": status, "rectify_by": rectify_by}
+    segments = changed_from(inspection.segments, signature.signed_at, changes)
+    assert segments is not None  # the last one has no end
+    return replace(inspection, signatures=(*kept, signature), segments=segments)
+
+
+def withdrawn(inspection: Inspection, at: datetime, reason: str) -> Inspection:
+    last = inspection.segments[-1]
+    _check_open(inspection, last, at)
+    segments = changed_from(inspection.segments, at, {"status": S.WITHDRAWN, "rectify_by": None, "reason": reason})
+    assert segments is not None
+    return replace(inspection, segments=segments)
+
+
+def _check_open(inspection: Inspection, last: InspectionSegment, at: datetime) -> None:
+    if last.status in DECIDED or last.status is S.WITHDRAWN:
+        raise Conflict(
+            "inspection.decided",
+            f"该检查已为 {last.status}，不能再改；如情况有变，请另行检查。",
+            f"This inspection is {last.status} and stays so: what has changed since is another inspection.",
+        )
+    if at <= last.valid_from:
+        raise Invalid(
+            "inspection.step_not_latest",
+            f"最近一步已于 {last.valid_from.isoformat()} 记录，时间须更晚。",
+            f"The latest step was at {last.valid_from.isoformat()}: a new one is later.",
+            "/effective_at",
+        )
+
+
+def _check_result(inspection: Inspection, signature: Signature) -> None:
+    failing = not_met(inspection)
+    if signature.result is Result.PASS and failing:
+        raise Conflict(
+            "signature.items_not_met",
+            f"有未达标的检查项（{', '.join(failing)}），不能通过。",
+            f"Items are not met ({', '.join(failing)}): this does not pass.",
+        )
+    if signature.result is not Result.PASS and not failing:
+        raise Conflict(
+            "signature.nothing_to_rectify",
+            "各项均达标，没有需整改的内容。",
+            "Every item is met: there is nothing to rectify or to fail.",
+        )
+    if (signature.result is Result.RECTIFY) != (signature.rectify_by is not None):
+        raise Invalid(
+            "signature.rectify_by",
+            "限期整改须写明期限；其他结论不写。",
+            "`rectify` has the day by which; the other results have none.",
+            "/rectify_by",
+        )
+    if signature.rectify_by is not None and signature.rectify_by < shanghai_day(signature.signed_at):
+        raise Invalid("signature.rectify_by", "整改期限早于签字。", "The day is before the signature.", "/rectify_by")
+
+
+def conflicts(inspection: Inspection, others: Iterable[Inspection], moment: datetime) -> dict[str, list[str]]:
+    """Other inspections of the same station, checklist and round that saw an item differently, neither withdrawn: id → those items.
+
+    Two devices without a network may each have recorded one; nothing is merged, one of the two is withdrawn by somebody.
+    """
+    own = {item.item: item.verdict for item in inspection.items}
+    found = {}
+    for other in others:
+        then = status_at(other, moment)
+        same = (other.checklist, other.round, other.follows) == (inspection.checklist, inspection.round, inspection.follows)
+        if other.inspection_id == inspection.inspection_id or not same or then is None or then.status is S.WITHDRAWN:
+            continue
+        if differing := [item.item for item in other.items if own.get(item.item, item.verdict) is not item.verdict]:
+            found[other.inspection_id] = differing
+    return found
+
+
+def standard_at(inspections: Iterable[Inspection], moment: datetime) -> tuple[Inspection, InspectionSegment] | None:
+    """The inspection that says what the station was worth at a moment: the one that was decided last by then, and since when."""
+    decided = ((i, s) for i in inspections if (s := status_at(i, moment)) and s.status in DECIDED)
+    return max(decided, key=lambda pair: (pair[1].valid_from, len(pair[0].inspection_id), pair[0].inspection_id), default=None)
+
+
+def tasks(inspections: Iterable[Inspection], moment: datetime) -> Iterator[Task]:
+    """Of one station: what its decided inspections want put right, and what has been."""
+    given = list(inspections)
+    for inspection in given:
+        then = status_at(inspection, moment)
+        if then is None or then.status is not S.RECTIFY or then.rectify_by is None:
+            continue
+        for item in inspection.items:
+            if item.verdict is Verdict.NOT_MET:
+                done = _done(inspection, item.item, given, moment)
+                yield Task(inspection, item, then.rectify_by, *(done or (None, None)))
+
+
+def _done(inspection: Inspection, item: str, given: Iterable[Inspection], moment: datetime) -> tuple[Inspection, datetime] | None:
+    """The first decided inspection that followed it and found the item met."""
+    found = (
+        (other, then.valid_from)
+        for other in given
+        if other.follows == inspection.inspection_id
+        and (then := status_at(other, moment))
+        and then.status in DECIDED
+        and any(i.item == item and i.verdict is Verdict.MET for i in other.items)
+    )
+    return min(found, key=lambda pair: pair[1], default=None)
+
+
+def check_follows(earlier: Inspection | None, station_id: str, checklist: Checklist, at: datetime) -> list[str] | None:
+    """-> the items that have to be looked at again; None: all, where it follows nothing."""
+    if earlier is None:
+        return None
+    i = index_at(earlier.segments, at)
+    if earlier.station_id != station_id or earlier.checklist != checklist.checklist:
+        raise Conflict(
+            "inspection.follows_another",
+            "所跟进的检查不是此站点的同一检查表。",
+            "It follows an inspection of another station or checklist.",
+        )
+    if i is None or earlier.segments[i].status is not S.RECTIFY:
+        raise Conflict(
+            "inspection.nothing_to_follow", "所跟进的检查当时不在整改中。", "The inspection that it follows was not in rectification then."
+        )
+    return not_met(earlier)
