@@ -189,7 +189,7 @@ def create_app(
     app.direct = direct
     app.observe = partial(_Observe, max_body_bytes=max_body_bytes, larger=larger)
     app.add_middleware(app.observe)
-    _handlers(app, max_body_bytes)
+    _handlers(app, max_body_bytes, larger)
     return app
 
 
@@ -265,7 +265,7 @@ async def _run(check: Check) -> str:
     return "ok"
 
 
-def _handlers(app: Api, max_body_bytes: int) -> None:
+def _handlers(app: Api, max_body_bytes: int, larger: Mapping[str, int]) -> None:
     @app.exception_handler(Problem)
     async def _problem(request: Request, problem: Problem) -> Response:
         return render(request, problem)
@@ -273,7 +273,8 @@ def _handlers(app: Api, max_body_bytes: int) -> None:
     @app.exception_handler(HTTPException)
     async def _http(request: Request, e: HTTPException) -> Response:
         template = getattr(request.scope.get("route"), "path", "")
-        return render(request, of_framework(e, max_body_bytes, app.methods(request.url.path, template)))
+        limit_bytes = larger.get(request.url.path, max_body_bytes)
+        return render(request, of_framework(e, limit_bytes, app.methods(request.url.path, template)))
 
     @app.exception_handler(RequestValidationError)
     async def _validation(request: Request, e: RequestValidationError) -> Response:

@@ -15,8 +15,8 @@ def too_large(limit_bytes: int) -> Problem:
     return Problem(
         413,
         "body.too_large",
-        f"请求体超过 {limit_bytes} 字节，请分批发送。",
-        f"The body is larger than {limit_bytes} bytes: send it in parts.",
+        f"请求体超过 {limit_bytes} 字节，请缩小或分批发送。",
+        f"The body is larger than {limit_bytes} bytes: make it smaller, or send it in parts.",
     )
 
 
