@@ -171,10 +171,10 @@ def ingest_file(
 
 @ingest_app.command("rotate-keyring")
 def ingest_rotate_keyring(demo: OfDemo = False) -> None:
-    """加密原文与密钥改用新钥匙，旧的仍可解密；之后请重启并备份 · a new key for bodies and secrets; then start anew, and back it up"""
+    """加密内容改用新钥匙，旧的仍可解密；之后请重启并备份 · a new key for all that is encrypted; then start anew, and back it up"""
     path = keyring_path(access(demo).installation)
     name = keyring.rotate(path)
-    say(f"{path}: 当前钥匙 current key {name}；请备份此文件并重启 ingest · back this file up and start ingest anew")
+    say(f"{path}: 当前钥匙 current key {name}；请备份此文件并重启 ingest、registry · back this file up and start both anew")
 
 
 @ingest_app.command("remap")

@@ -28,6 +28,7 @@ READY_WITHIN_S = 60.0
 MIGRATED_WITHIN_S = 120.0
 DAY_S = 86_400
 ISSUER_KEY = "TONGCUN_ISSUER_KEY"
+WITH_KEYRING = ("ingest", "registry")  # they keep what is encrypted
 READY_TOKENS = ("auditor", "coordinator", "dashboard", "admin")
 
 Say = Callable[[str], None]
@@ -149,7 +150,7 @@ async def _migrate(runtime: Runtime, service: str) -> None:
             *leashed([sys.executable, "-m", f"services.{service}.migrate"], None, signal.SIGKILL),
             env=_environment(runtime, service)
             | {"TONGCUN_OWNER_DATABASE_URL": runtime.installation.dsn(service, "owner")}
-            | ({"TONGCUN_KEYRING": str(keyring_path(runtime.installation))} if service == "ingest" else {}),
+            | ({"TONGCUN_KEYRING": str(keyring_path(runtime.installation))} if service in WITH_KEYRING else {}),
             cwd=ROOT,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
@@ -185,7 +186,7 @@ def _children(runtime: Runtime, scan_partitions: str) -> list[Child]:
     service_token = access.token("service", subject="subsidy-worker", ttl_s=365 * DAY_S)
     write_whole(runtime.installation.secrets / "service-token", service_token, mode=0o600)
     extra: dict[str, dict[str, str]] = {
-        "ingest-api": {"TONGCUN_KEYRING": str(keyring_path(runtime.installation))},
+        **{f"{service}-api": {"TONGCUN_KEYRING": str(keyring_path(runtime.installation))} for service in WITH_KEYRING},
         "subsidy-worker": {
             "TONGCUN_INGEST_URL": access.urls["ingest"],
             "TONGCUN_REGISTRY_URL": access.urls["registry"],

@@ -25,32 +25,26 @@ MAX_VERIFIED = 1024  # tokens whose signature need not be checked again: a sende
 READS = frozenset({
     "receipts:read", "feeds:read", "quarantine:read", "completeness:read", "log:read", "registry:read", "parcels:read", "payouts:read",
     "summary:read", "policies:read", "holds:read", "sites:read", "periods:read", "budgets:read", "declarations:read", "incidents:read",
-    "inspections:read",
+    "inspections:read", "documents:read",
 })  # fmt: skip
 _COUNTY = READS - {"log:read", "receipts:read"}
 _PUBLIC = frozenset({"registry:read", "summary:read", "policies:read"})
+_DOCUMENTS = frozenset({"documents:read", "documents:write", "documents:identity"})  # papers, those of a person included
 
 # role -> scopes: the one table. An operation that declares no scope does not exist (a test walks the OpenAPI).
 ROLES: Mapping[str, frozenset[str]] = {
     "brand": _PUBLIC | {"scans:write", "receipts:read", "completeness:read", "quarantine:read", "parcels:read"},
     "operator": _PUBLIC
-    | {
-        "stations:write",
-        "filings:submit",
-        "parcels:read",
-        "payouts:read",
-        "holds:read",
-        "sites:read",
-        "incidents:read",
-        "inspections:read",
-    },
+    | {"stations:write", "filings:submit", "parcels:read", "payouts:read", "holds:read", "sites:read", "incidents:read"}
+    | {"inspections:read", "documents:write"},
     "merchant": _PUBLIC | {"parcels:read", "payouts:read", "merchants:write", "declarations:read", "declarations:write"},
     "township": _PUBLIC | {"payouts:read", "holds:read", "sites:read", "incidents:read", "inspections:read"},
-    "postal": _PUBLIC | {"filings:decide", "incidents:read", "incidents:write", "inspections:read"},
-    "reviewer": _COUNTY | {"holds:decide", "merchants:review", "inspections:write", "inspections:sign"},
+    "postal": _PUBLIC | {"filings:decide", "incidents:read", "incidents:write", "inspections:read"} | _DOCUMENTS,
+    "reviewer": _COUNTY | {"holds:decide", "merchants:review", "inspections:write", "inspections:sign", "documents:write"},
     "coordinator": _COUNTY
     | {"stations:write", "operators:write", "filings:submit", "filings:decide", "merchants:write", "incidents:write", "targets:write"}
-    | {"inspections:write", "inspections:sign"},
+    | {"inspections:write", "inspections:sign"}
+    | _DOCUMENTS,
     "finance": _PUBLIC
     | {"parcels:read", "payouts:read", "holds:read", "periods:read", "periods:close", "budgets:read", "budgets:write", "declarations:read"},
     "auditor": READS,
@@ -58,7 +52,8 @@ ROLES: Mapping[str, frozenset[str]] = {
     "admin": READS
     | {"feeds:write", "quarantine:work", "log:admin"}
     | {"stations:write", "operators:write", "merchants:write", "filings:submit", "filings:decide", "incidents:write", "targets:write"}
-    | {"inspections:write"},
+    | {"inspections:write"}
+    | _DOCUMENTS,
     "service": frozenset({"log:report"}),
 }
 

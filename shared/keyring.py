@@ -1,4 +1,4 @@
-"""The keyring: AES-256-GCM under named keys, for feed secrets and inbox bodies. Each row names the key that it was encrypted with.
+"""The keyring: AES-256-GCM under named keys, for feed secrets, inbox bodies and documents. Each row names the key it was encrypted with.
 
 A missing keyring beside a database with data refuses to start: bodies that nobody can read any more are lost evidence.
 """

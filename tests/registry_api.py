@@ -13,6 +13,7 @@ import httpx
 from services.registry import api
 from services.registry.migrate import install
 from services.registry.settings import Settings
+from shared import keyring
 from shared.auth import TENANT_ROLES, generate_keys, issue
 from shared.db import Database
 from tests.conftest import MakeDatabase
@@ -89,7 +90,9 @@ async def running(make_database: MakeDatabase) -> AsyncIterator[Registry]:
     with tempfile.TemporaryDirectory() as directory:
         keys = Path(directory) / "jwks.json"
         keys.write_text(jwks)
-        app = api.build(Settings(database_url=dsns.app, kafka_bootstrap="127.0.0.1:9", jwks=str(keys)))
+        keyring.create(Path(directory) / "keyring.json")
+        known = {"jwks": str(keys), "keyring": str(Path(directory) / "keyring.json")}
+        app = api.build(Settings(database_url=dsns.app, kafka_bootstrap="127.0.0.1:9", **known))
     transport = httpx.ASGITransport(app=app)
     async with (
         app.router.lifespan_context(app),

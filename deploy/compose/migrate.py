@@ -37,7 +37,7 @@ async def main() -> None:
     except secrets.BadSecret as error:
         raise process.CannotRun(str(error)) from None
     await ingest.install(taken.owner_database_url, taken.partitions, taken.keyring)
-    await registry.install(entered.owner_database_url)
+    await registry.install(entered.owner_database_url, entered.keyring)
     await subsidy.install(booked.owner_database_url, booked.partitions, booked.policies)
 
 

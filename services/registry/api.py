@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from fastapi import FastAPI
 
+from services.registry.domain import documents as document_rules
 from services.registry.domain import working_days
 from services.registry.domain.station_file import MAX_BYTES
 from services.registry.health import check_installation
 from services.registry.routes import (
     clocks,
     divisions,
+    documents,
     filings,
     incidents,
     inspections,
@@ -27,12 +29,14 @@ from services.registry.routes import (
     targets,
 )
 from services.registry.schemas import MAX_BODY_BYTES
+from services.registry.service.documents import Vault, refuse_foreign_keyring
 from services.registry.settings import Settings
 from shared import process, telemetry
 from shared.auth import Verifier
 from shared.calendar import day_start, shanghai_day
 from shared.db import Database
 from shared.http import create_app
+from shared.keyring import Keyring
 from shared.settings import load
 from shared.telemetry import configure
 
@@ -45,18 +49,21 @@ DESCRIPTION = (
 )
 ROUTERS = (
     divisions.router, operators.router, station_files.router, stations.router, filings.router, clocks.router, merchants.router,
-    standing.router, incidents.router, targets.router, tables.router, inspections.router, revisions.router, log.router,
+    standing.router, incidents.router, targets.router, tables.router, inspections.router, documents.router, revisions.router,
+    log.router,
 )  # fmt: skip
 CALENDAR_WARNS_BEFORE = timedelta(days=60)
 
 
 def build(settings: Settings) -> FastAPI:
-    """The one place where the API's objects are made."""
+    """The one place where the API's objects are made. Raises KeyringError."""
     database = Database(settings.database_url, max_size=settings.pool_size, application_name="registry-api")
+    keyring = Keyring.load(settings.keyring)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.database = await database.open()
+        await check_start(database, keyring)
         _check_calendar()
         yield
         await database.close()
@@ -69,11 +76,19 @@ def build(settings: Settings) -> FastAPI:
         routers=ROUTERS,
         checks={"database": lambda: check_installation(database)},
         max_body_bytes=MAX_BODY_BYTES,
-        larger={station_files.IMPORTS: MAX_BYTES},
+        larger={station_files.IMPORTS: MAX_BYTES, documents.DOCUMENTS: document_rules.MAX_BYTES},
         writes_to=database,
     )
     app.state.verifier = Verifier(settings.jwks, settings.issuer)
+    app.state.vault = Vault(keyring)
     return app
+
+
+async def check_start(database: Database, keyring: Keyring) -> None:
+    """The installation is ours, and so is the keyring that its documents were written with."""
+    await check_installation(database)
+    async with database.read() as read:
+        await refuse_foreign_keyring(read, keyring)
 
 
 def _check_calendar() -> None:
@@ -87,7 +102,7 @@ async def main() -> None:
     settings = load(Settings)
     configure("registry-api", settings.log_level)
     app = build(settings)
-    await process.first(settings.database_url, check_installation)
+    await process.first(settings.database_url, lambda database: check_start(database, app.state.vault.keyring))
     await process.serve(app, settings)
 
 

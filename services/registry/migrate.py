@@ -8,12 +8,15 @@ from services.registry import repository
 from services.registry.domain import divisions
 from services.registry.schemas_targets import NewProgramme
 from services.registry.service import programmes
+from services.registry.service.documents import refuse_foreign_keyring
 from services.registry.service.recording import recording
 from services.registry.settings import MigrateSettings
 from shared import migrations, process
 from shared.contracts.registry import PARTITION, TOPIC
 from shared.db import Database
+from shared.keyring import Keyring
 from shared.log import create_partitions
+from shared.log.tables import IS_THERE
 from shared.settings import load as settings_of
 
 SYSTEM = "system"
@@ -41,15 +44,25 @@ async def load(database: Database) -> None:
         draft.put(programmes.programme_of(f"prg_{draft.revision}", programme))
 
 
-async def install(dsn: str) -> None:
-    """`dsn`: the owner's. A mistake changes nothing."""
-    await process.first(dsn, process.check_database)
+async def install(dsn: str, keys: str | None = None) -> None:
+    """`dsn`: the owner's; `keys`: the keyring, which must then be the one that the database was written with. A mistake changes nothing."""
+    await process.first(dsn, lambda database: check(database, keys))
     await asyncio.to_thread(migrations.upgrade, "registry", dsn)
     await set_up(dsn)
 
 
+async def check(database: Database, keys: str | None) -> None:
+    """Raises CannotRun, KeyringError: another server, another installation's keyring."""
+    await process.check_database(database)
+    if keys:
+        async with database.read() as read:
+            if await read.fetchval(IS_THERE, "document"):
+                await refuse_foreign_keyring(read, Keyring.load(keys))
+
+
 async def main() -> None:
-    await install(settings_of(MigrateSettings).owner_database_url)
+    settings = settings_of(MigrateSettings)
+    await install(settings.owner_database_url, settings.keyring)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKey,
+    Identity,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
@@ -73,6 +75,43 @@ claim = Table(
     Column("station_id", Text, nullable=False),
     PrimaryKeyConstraint("site", "valid"),  # and `without overlaps`, as the migration has it
     Index("ix_claim_station_id", "station_id"),
+)
+
+# A photograph or a paper, by the SHA-256 of its bytes as sent; `body` is encrypted and bound to it.
+document = Table(
+    "document",
+    metadata,
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+# Who sent one, each once: the same licence is sent by everybody who has it, and each may read what it sent.
+document_upload = Table(
+    "document_upload",
+    metadata,
+    Column("upload_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("sha256", LargeBinary, ForeignKey("document.sha256"), nullable=False),
+    Column("by", Text, nullable=False),
+    Column("operator_id", Text),  # that the token was limited to
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    UniqueConstraint("sha256", "by", "operator_id", postgresql_nulls_not_distinct=True),
+)
+
+# Whoever has looked at a person's paper, and why.
+document_reading = Table(
+    "document_reading",
+    metadata,
+    Column("reading_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("sha256", LargeBinary, ForeignKey("document.sha256"), nullable=False),
+    Column("by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index(None, "sha256"),
 )
 
 writer_tables(metadata)

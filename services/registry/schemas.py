@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from services.registry.domain.transitions import TRANSITIONS
-from shared.contracts.registry import DIVISION_KINDS, FilingStatus, Level, OperatingStatus, OperatorStatus
+from services.registry.schemas_documents import MAX_GIVEN, Material
+from shared.contracts.registry import DIVISION_KINDS, DocumentKind, FilerType, FilingStatus, Level, OperatingStatus, OperatorStatus
 from shared.contracts.scan import BRANDS
 from shared.problems import mistake
 from shared.values import AS_WHOLE, CONTROL, DEFAULT_LIMIT, EARLIEST, LATEST, MAX_CURSOR_BYTES, MAX_LIMIT, AsOf, Day, Instant, Moment
@@ -156,6 +157,8 @@ class NewFiling(Body):
     opened_on: Date
     submitted_at: Moment | None = None
     decided_at: Moment | None = None
+    filer_type: FilerType = FilerType.ENTERPRISE
+    materials: list[Material] = Field([], max_length=MAX_GIVEN)
     effective_at: Moment
 
 
@@ -307,6 +310,7 @@ class StationItem(BaseModel):
     staff: int | None
     filing_status: str
     aliases: list[AliasItem]
+    photos: list[str] = Field(description="document ids, of what it looks like now")
     valid_from: Instant
     valid_to: Instant | None
     recorded_at: Instant
@@ -323,6 +327,9 @@ class FilingItem(BaseModel):
     opened_on: date
     submitted_at: Instant | None
     decided_at: Instant | None
+    filer_type: FilerType
+    materials: list[Material]
+    missing_materials: list[DocumentKind] = Field(description="what art. 6 of the filing regulation asks of this filer and is not there")
     valid_from: Instant
     valid_to: Instant | None
     recorded_at: Instant

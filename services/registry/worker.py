@@ -4,7 +4,7 @@ import asyncio
 
 from services.registry.health import check_installation
 from services.registry.service import licences
-from services.registry.settings import Settings
+from services.registry.settings import WorkerSettings
 from shared import process
 from shared.contracts.registry import PARTITION, TOPIC
 from shared.db import Database
@@ -14,7 +14,7 @@ from shared.telemetry import configure
 
 
 async def main() -> None:
-    settings = load(Settings)
+    settings = load(WorkerSettings)
     configure("registry-worker", settings.log_level)
     stop = process.stop_on_signal()
     database = await Database(settings.database_url, max_size=3, application_name="registry-worker").open()

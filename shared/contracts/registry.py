@@ -133,6 +133,28 @@ class FilingSegment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     receipt_no: str | None
 
 
+class DocumentKind(StrEnum):
+    """What a photograph or a paper is of. A filing's materials are named in art. 6 of the filing regulation."""
+
+    PHOTO = "photo"  # of the premises 场所图片
+    LICENCE = "licence"  # 营业执照 of whoever opens the outlet
+    IDENTITY = "identity"  # 负责人身份证明: personal data
+    AUTHORISATION = "authorisation"  # 授权书 of the enterprise's legal person, for its branch
+    OTHER = "other"
+
+
+class FilerType(StrEnum):
+    ENTERPRISE = "enterprise"
+    BRANCH = "branch"  # 分支机构: files with its enterprise's authorisation
+
+
+class Material(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A document that was handed in: its hash, never its bytes, which the registry keeps encrypted."""
+
+    kind: DocumentKind
+    document_id: str  # sha256:<64 hex digits>
+
+
 class Filing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     filing_id: str
     filer_id: str
@@ -142,6 +164,8 @@ class Filing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     submitted_at: datetime | None
     decided_at: datetime | None
     segments: tuple[FilingSegment, ...]
+    filer_type: FilerType = FilerType.ENTERPRISE
+    materials: tuple[Material, ...] = ()
 
 
 class Station(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="station"):
@@ -150,6 +174,7 @@ class Station(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     segments: tuple[StationSegment, ...]
     aliases: tuple[Alias, ...]
     filings: tuple[Filing, ...]
+    photos: tuple[str, ...] = ()  # document ids of what it looks like, the first one first
 
 
 class Qualification(StrEnum):

@@ -15,7 +15,7 @@ from services.subsidy import api as subsidy
 from services.subsidy.migrate import install as install_subsidy
 from services.subsidy.settings import POLICIES
 from services.subsidy.settings import Settings as SubsidySettings
-from shared import auth
+from shared import auth, keyring
 from tests.ingest_support import NOWHERE, PARTITIONS, configured
 
 
@@ -28,7 +28,9 @@ async def of_ingest(dsns: Dsns, directory: Path) -> tuple[FastAPI, str]:
 async def of_registry(dsns: Dsns, directory: Path) -> tuple[FastAPI, str]:
     await install_registry(dsns.owner)
     private, jwks = keys(directory)
-    return registry.build(RegistrySettings(database_url=dsns.app, kafka_bootstrap=NOWHERE, jwks=jwks)), private
+    ring = directory / "keyring.json"
+    keyring.create(ring)
+    return registry.build(RegistrySettings(database_url=dsns.app, kafka_bootstrap=NOWHERE, jwks=jwks, keyring=str(ring))), private
 
 
 async def of_subsidy(dsns: Dsns, directory: Path) -> tuple[FastAPI, str]:

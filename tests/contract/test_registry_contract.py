@@ -35,6 +35,7 @@ STATION: dict[str, Any] = {
             "valid_to": None,
         }
     ],
+    "photos": [],  # added: decision 0010
     "valid_from": MIDNIGHT,
     "valid_to": None,
     "recorded_at": "2023-06-13T10:02:00+08:00",
@@ -50,6 +51,9 @@ FILING: dict[str, Any] = {
     "opened_on": "2023-05-30",
     "submitted_at": "2023-06-08T10:00:00+08:00",
     "decided_at": MIDNIGHT,
+    "filer_type": "enterprise",  # added, as the next two: decision 0010
+    "materials": [],
+    "missing_materials": ["licence", "identity", "photo"],
     "valid_from": MIDNIGHT,
     "valid_to": None,
     "recorded_at": "2023-06-13T10:02:00+08:00",

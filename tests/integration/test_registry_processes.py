@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.embedded.broker import Broker
 from deploy.embedded.installation import free_port
+from shared import keyring
 from shared.auth import generate_keys
 from shared.contracts.registry import TOPIC
 from tests.conftest import MakeDatabase
@@ -26,7 +27,7 @@ WITHIN_S = 20
 @contextlib.asynccontextmanager
 async def process(module: str, dsn: str, bootstrap: str, jwks: Path, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
     """Ready when it is given; killed when the block ends, if it still runs."""
-    settings = {"DATABASE_URL": dsn, "KAFKA_BOOTSTRAP": bootstrap, "JWKS": str(jwks), "PORT": str(port)}
+    settings = {"DATABASE_URL": dsn, "KAFKA_BOOTSTRAP": bootstrap, "JWKS": str(jwks), "PORT": str(port), "KEYRING": ring(jwks.parent)}
     environ = {k: v for k, v in os.environ.items() if not k.startswith("TONGCUN_")} | {f"TONGCUN_{k}": v for k, v in settings.items()}
     started = await asyncio.create_subprocess_exec(sys.executable, "-m", f"services.registry.{module}", env=environ)
     try:
@@ -36,6 +37,14 @@ async def process(module: str, dsn: str, bootstrap: str, jwks: Path, port: int) 
         if started.returncode is None:
             started.kill()
         await started.wait()
+
+
+def ring(directory: Path) -> str:
+    """A keyring in the directory, the same each time."""
+    path = directory / "keyring.json"
+    if not path.exists():
+        keyring.create(path)
+    return str(path)
 
 
 async def ready(port: int) -> None:
@@ -117,7 +126,12 @@ async def test_what_is_in_the_way_is_one_line(module: str, tmp_path: Path) -> No
     assert "URL is not set" in said[0]
     jwks = tmp_path / "jwks.json"
     jwks.write_text(generate_keys()[1])
-    nobody = {"DATABASE_URL": "postgresql://x:y@127.0.0.1:9/none", "KAFKA_BOOTSTRAP": "127.0.0.1:9", "JWKS": str(jwks)}
+    nobody = {
+        "DATABASE_URL": "postgresql://x:y@127.0.0.1:9/none",
+        "KAFKA_BOOTSTRAP": "127.0.0.1:9",
+        "JWKS": str(jwks),
+        "KEYRING": ring(tmp_path),
+    }
     if module == "migrate":
         nobody = {"OWNER_DATABASE_URL": nobody["DATABASE_URL"]}
     code, said = await said_by(module, **nobody)
@@ -129,11 +143,14 @@ async def test_the_api_says_which_port_key_set_or_schema_is_wrong(make_database:
     jwks = tmp_path / "jwks.json"
     jwks.write_text(generate_keys()[1])
     async with running(make_database) as registry:
-        good = {"DATABASE_URL": registry.app_dsn, "KAFKA_BOOTSTRAP": "127.0.0.1:9", "JWKS": str(jwks)}
+        good = {"DATABASE_URL": registry.app_dsn, "KAFKA_BOOTSTRAP": "127.0.0.1:9", "JWKS": str(jwks), "KEYRING": ring(tmp_path)}
         empty = (await make_database("registry")).app
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = str(taken.getsockname()[1])
-            wrong = {"PORT": (port, "TONGCUN_PORT"), "JWKS": ("/none", "/none"), "DATABASE_URL": (empty, "registry.migrate")}
+            wrong = {
+                "PORT": (port, "TONGCUN_PORT"), "JWKS": ("/none", "/none"), "DATABASE_URL": (empty, "registry.migrate"),
+                "KEYRING": ("/none", "restore it from its backup"),
+            }  # fmt: skip
             for name, (value, word) in wrong.items():
                 code, said = await said_by("api", **good | {name: value})
                 assert (code, len(said)) == (2, 1), said

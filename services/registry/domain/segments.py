@@ -5,7 +5,7 @@ stays as it was (api §3). A change *cuts* the segment that holds then (`changed
 segments and gaps, and only one that names its end reaches past the next beginning (`overwritten`, `next_beginning`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -64,6 +64,12 @@ def _outside(old: Any, start: datetime, end: datetime | None) -> Iterable[Any]:
         yield msgspec.structs.replace(old, valid_to=start if old.valid_to is None else min(old.valid_to, start))
     if end is not None and (old.valid_to is None or old.valid_to > end):
         yield msgspec.structs.replace(old, valid_from=max(old.valid_from, end))
+
+
+def shown_at(segments: Sequence[Segment], now: datetime) -> datetime:
+    """At which moment to show a record of which something undated has changed: now, or when its last segment begins where none holds."""
+    held = index_at(tuple(segments), now) is not None
+    return now if held else segments[-1].valid_from
 
 
 def check_ahead(moment: datetime, now: datetime, pointer: str) -> None:

@@ -2,7 +2,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from services.registry import schemas
+from services.registry import schemas, schemas_documents
 from services.registry.routes import database
 from services.registry.service import filings, reads
 from shared.auth import Principal, requires, requires_one
@@ -51,6 +51,19 @@ async def move_filing(
 ) -> Response:
     """Submissions need `filings:submit` (submitted, resubmitted, change_pending), decisions `filings:decide`; 409 lists what is allowed."""
     return reply(request, await filings.move_filing(database(request), principal, filing_id, body))
+
+
+@router.post(
+    "/v1/filings/{filing_id}/materials",
+    summary="Add a material 补充备案材料",
+    response_model=schemas.FilingAnswer,
+    responses=problems(404, 409, body=True),
+)
+async def add_material(
+    request: Request, body: schemas_documents.Material, principal: Annotated[Principal, requires("filings:submit")], filing_id: str
+) -> Response:
+    """One document that was handed in with it, sent before (POST /v1/documents); what is still missing is told and refuses nothing."""
+    return reply(request, await filings.add_material(database(request), principal, filing_id, body))
 
 
 @router.post(

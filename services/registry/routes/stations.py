@@ -2,7 +2,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from services.registry import schemas
+from services.registry import schemas, schemas_documents
 from services.registry.routes import database
 from services.registry.service import reads, stations
 from shared.auth import Principal, requires
@@ -60,6 +60,17 @@ async def get_station(request: Request, principal: Reader, station_id: str, quer
 async def change_station(request: Request, body: schemas.StationChange, principal: Writer, station_id: str) -> Response:
     """Change a station from `effective_at` until the next recorded change."""
     return reply(request, await stations.change_station(database(request), principal, station_id, body))
+
+
+@router.post(
+    "/v1/stations/{station_id}/photos",
+    summary="Photos of a station 站点照片",
+    response_model=schemas.StationAnswer,
+    responses=problems(404, 409, body=True),
+)
+async def set_photos(request: Request, body: schemas_documents.StationPhotos, principal: Writer, station_id: str) -> Response:
+    """All of them, in the place of those before; each was sent before (POST /v1/documents, kind `photo`)."""
+    return reply(request, await stations.set_photos(database(request), principal, station_id, body))
 
 
 @router.post(

@@ -5,18 +5,19 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from services.registry import repository, schemas
+from services.registry import schemas_documents as given
 from services.registry.domain import filings as rules
-from services.registry.domain import licences
+from services.registry.domain import licences, materials
 from services.registry.domain.history import Recorded, Row, filing_rows
 from services.registry.domain.refusals import Conflict
-from services.registry.domain.segments import check_ahead
+from services.registry.domain.segments import check_ahead, shown_at
 from services.registry.domain.stations import check_filer, writable_by
 from services.registry.domain.transitions import is_submission
-from services.registry.service import reads, shown
+from services.registry.service import documents, reads, shown
 from services.registry.service.access import is_id, may_see, need, no_filing, no_station, operator_limit
 from services.registry.service.recording import Recording, filing_term, receipt_term, recording
 from shared.auth import Principal
-from shared.contracts.registry import FILED, Filing, FilingStatus, Operator, Station
+from shared.contracts.registry import FILED, Filing, FilingStatus, Material, Operator, Station
 from shared.db import Database
 from shared.problems import invalid
 from shared.standing import holds
@@ -33,6 +34,8 @@ async def open_filing(database: Database, principal: Principal, station_id: str,
             raise no_station()
         check_ahead(body.effective_at, draft.recorded_at, "/effective_at")
         check_filer(await repository.one(draft.tx, Operator, body.filer_id, draft.known))
+        for i, material in enumerate(body.materials):
+            await documents.check(draft.tx, principal, material.document_id, material.kind, f"/materials/{i}/document_id")
         filing = rules.opened(_blank(body, f"fil_{draft.revision}"), body.effective_at, body.status, body.receipt_no)
         await _check_licence(draft, station, filing, body.status, body.effective_at, "/effective_at")
         await _check_receipts(draft, filing)
@@ -50,7 +53,26 @@ def _blank(body: schemas.NewFiling, filing_id: str) -> Filing:
         submitted_at=body.submitted_at,
         decided_at=body.decided_at,
         segments=(),
+        filer_type=body.filer_type,
+        materials=tuple(dict.fromkeys(map(_material, body.materials))),
     )
+
+
+def _material(body: given.Material) -> Material:
+    return Material(kind=body.kind, document_id=body.document_id)
+
+
+async def add_material(database: Database, principal: Principal, filing_id: str, body: given.Material) -> schemas.FilingAnswer:
+    """What was handed in says nothing about when, so it is no period of the filing: it is known from its revision on."""
+    async with recording(database, principal.subject) as draft:
+        station, filing = await _existing(draft, principal, filing_id)
+        await documents.check(draft.tx, principal, body.document_id, body.kind, "/document_id")
+        moment = shown_at(filing.segments, draft.recorded_at)
+        changed = materials.added(filing, _material(body))
+        if changed != filing:
+            return await _answer(draft, await _save(draft, station, changed), filing_id, moment)
+        draft.unchanged = True
+    return await _recorded(database, station.station_id, filing_id, moment)
 
 
 async def move_filing(database: Database, principal: Principal, filing_id: str, body: schemas.Transition) -> schemas.FilingAnswer:

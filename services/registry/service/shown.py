@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
-from services.registry import repository, schemas
+from services.registry import repository, schemas, schemas_documents
+from services.registry.domain import materials
 from services.registry.domain.divisions import county_of, short_name
 from services.registry.domain.history import Row
 from shared.contracts.registry import RURAL_KINDS, Alias, Division, Licence, Operator, Station, StationSegment
@@ -47,6 +48,7 @@ def station_item(directory: Directory, station: Station, recorded_at: datetime, 
         staff=segment.staff,
         filing_status=standing.filing_status or "none",
         aliases=[alias_item(a) for a in station.aliases if holds(a, moment)],
+        photos=list(station.photos),
         valid_from=standing.valid_from,
         valid_to=standing.valid_to,
         recorded_at=recorded_at,
@@ -80,6 +82,9 @@ def filing_item(row: Row) -> schemas.FilingItem:
         opened_on=row.filing.opened_on,
         submitted_at=row.filing.submitted_at,
         decided_at=row.filing.decided_at,
+        filer_type=row.filing.filer_type,
+        materials=[schemas_documents.Material(kind=m.kind, document_id=m.document_id) for m in row.filing.materials],
+        missing_materials=materials.missing(row.filing),
         valid_from=row.segment.valid_from,
         valid_to=row.segment.valid_to,
         recorded_at=row.recorded_at,

@@ -5,16 +5,19 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from services.registry import repository, schemas
+from services.registry import schemas_documents as given
 from services.registry.domain import aliases
 from services.registry.domain import stations as rules
 from services.registry.domain.refusals import Invalid
-from services.registry.domain.segments import check_ahead
-from services.registry.service import reads, shown
+from services.registry.domain.segments import check_ahead, shown_at
+from services.registry.service import documents, reads, shown
 from services.registry.service.access import is_id, may_see, no_operator, no_station, operator_limit
 from services.registry.service.recording import Recording, recording, site_term
 from shared.auth import Principal
-from shared.contracts.registry import Alias, Division, Level, Operator, OperatorSegment, Station, StationSegment
+from shared.contracts.registry import Alias, Division, DocumentKind, Level, Operator, OperatorSegment, Station, StationSegment
 from shared.db import Database
 from shared.problems import Problem, invalid, not_found
 from shared.values import AsOf
@@ -112,6 +115,21 @@ async def _fields(draft: Recording, station: Station, body: schemas.StationChang
         township = await _township(draft, station.level, body.division_code, body.effective_at)
         fields |= {"division_code": body.division_code, "township_code": township}
     return fields
+
+
+async def set_photos(database: Database, principal: Principal, station_id: str, body: given.StationPhotos) -> schemas.StationAnswer:
+    """They are of what it looks like, without a period: known from their revision on."""
+    async with recording(database, principal.subject) as draft:
+        station = await _existing(draft, principal, station_id)
+        _check_writable(principal, station, draft.recorded_at, None)
+        for i, document_id in enumerate(body.photos):
+            await documents.check(draft.tx, principal, document_id, DocumentKind.PHOTO, f"/photos/{i}")
+        moment = shown_at(station.segments, draft.recorded_at)
+        changed = replace(station, photos=tuple(dict.fromkeys(body.photos)))
+        if changed != station:
+            return await _answer(draft, draft.put(changed), moment)
+        draft.unchanged = True
+    return await reads.station(database, principal, station_id, schemas.OneQuery(valid_at=moment))
 
 
 async def add_alias(database: Database, principal: Principal, station_id: str, body: schemas.NewAlias) -> schemas.AliasAnswer:
