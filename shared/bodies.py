@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 from starlette.exceptions import HTTPException
-from starlette.types import Message, Receive, Scope
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 DRAIN_BYTES = 32 << 20  # read and dropped at most, so that a sender who writes before it reads sees its 413; beyond: a reset
 DRAIN_S = 5.0
@@ -58,3 +58,18 @@ class Body:
             async with asyncio.timeout(DRAIN_S):
                 while self._unread and not self._waits and self._seen_bytes < end:
                     await self._next()
+
+
+class InTurns:
+    """ASGI, around everything: of the POSTs to `path`, whose bodies are large, `at_once` are heard. Who waits has not sent its body yet, so
+    that many at a time cost time and not memory."""
+
+    def __init__(self, app: ASGIApp, path: str, at_once: int) -> None:
+        self._app, self._path, self._places = app, path, asyncio.Semaphore(at_once)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != self._path or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        async with self._places:
+            await self._app(scope, receive, send)

@@ -33,6 +33,7 @@ from services.registry.service.documents import Vault, refuse_foreign_keyring
 from services.registry.settings import Settings
 from shared import process, telemetry
 from shared.auth import Verifier
+from shared.bodies import InTurns
 from shared.calendar import day_start, shanghai_day
 from shared.db import Database
 from shared.http import create_app
@@ -52,6 +53,7 @@ ROUTERS = (
     standing.router, incidents.router, targets.router, tables.router, inspections.router, documents.router, revisions.router,
     log.router,
 )  # fmt: skip
+UPLOADS_AT_ONCE = 2  # each takes some 25 MB of memory while it is on its way
 CALENDAR_WARNS_BEFORE = timedelta(days=60)
 
 
@@ -79,6 +81,7 @@ def build(settings: Settings) -> FastAPI:
         larger={station_files.IMPORTS: MAX_BYTES, documents.DOCUMENTS: document_rules.MAX_BYTES},
         writes_to=database,
     )
+    app.add_middleware(InTurns, path=documents.DOCUMENTS, at_once=UPLOADS_AT_ONCE)
     app.state.verifier = Verifier(settings.jwks, settings.issuer)
     app.state.vault = Vault(keyring)
     return app

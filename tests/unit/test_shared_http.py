@@ -355,3 +355,24 @@ async def test_what_the_reader_sees_of_the_service(client: httpx.AsyncClient) ->
     assert 'route="/thing"' in exposed
     assert "tongcun_registry_revision_applied" in exposed
     assert "process_resident_memory_bytes" in exposed
+
+
+async def test_large_bodies_are_heard_in_turns_and_nothing_else_waits() -> None:
+    heard, go_on = [], asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        heard.append((scope["method"], scope["path"]))
+        if scope["path"] == "/large":
+            await go_on.wait()
+        await Response(None, 204)(scope, receive, send)
+
+    transport = httpx.ASGITransport(app=bodies.InTurns(app, "/large", 2))
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        large = [asyncio.create_task(client.post("/large")) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        assert (await client.post("/small")).status_code == (await client.get("/small")).status_code == 204
+        assert heard.count(("POST", "/large")) == 2
+        large.pop().cancel()
+        go_on.set()
+        assert {answer.status_code for answer in await asyncio.gather(*large)} == {204}
+    assert heard.count(("POST", "/large")) == 4
