@@ -13,12 +13,13 @@ import pytest
 
 from services.registry.domain.checklists import checklists
 from shared.contracts.programme import DECIDED, InspectionStatus
+from tests import media
 from tests.conftest import MakeDatabase
 from tests.registry_api import OTHER_VILLAGE, TOWN, Registry, day, running
 
 MET = ["premises", "area", "reception", "shelves", "scanner"]  # of township-2024
 REFORM, INDUSTRY = ("coordinator", "development_reform"), ("reviewer", "industry_it")
-PHOTO = "sha256:" + "ab" * 32
+NO_PHOTO = "sha256:" + "ab" * 32
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,12 @@ async def signed(registry: Registry, inspection: str, who: tuple[str, str], resu
     role, department = who
     given = {"department": department, "result": result, "effective_at": at} | fields
     return await registry.call("POST", f"/v1/inspections/{inspection}/signatures", given, role=role, expect=expect)
+
+
+async def photo(registry: Registry) -> str:
+    headers = registry.token("reviewer") | {"Content-Type": "image/png"}
+    answer = await registry.client.post("/v1/documents", params={"kind": "photo"}, content=media.png(), headers=headers)
+    return str(answer.json()["document_id"])
 
 
 async def test_every_checklist_says_where_it_is_from(registry: Registry) -> None:
@@ -97,7 +104,10 @@ async def test_what_is_not_met_is_put_right_by_a_day(registry: Registry) -> None
     later = {"follows": inspection, "inspected_at": day(7, 25), "round": "ad_hoc"}
     only = [{"item": "shelves", "verdict": "met"}]
     assert (await inspected(registry, station, items=only, expect=422, **later))["errors"][0]["code"] == "item.missing"
-    both = [*only, {"item": "scanner", "verdict": "met", "evidence": [PHOTO]}]
+    unknown = [*only, {"item": "scanner", "verdict": "met", "evidence": [NO_PHOTO]}]
+    told = (await inspected(registry, station, items=unknown, expect=422, **later))["errors"][0]
+    assert (told["code"], told["pointer"]) == ("document.unknown", "/items/1/evidence/0")
+    both = [*only, {"item": "scanner", "verdict": "met", "evidence": [await photo(registry)]}]
     follow = (await inspected(registry, station, items=both, **later))["inspection_id"]
     assert await tasks(day(7, 26)) == [("scanner", "overdue"), ("shelves", "overdue")], "recorded is not decided"
     await signed(registry, follow, REFORM, "pass", day(7, 26))

@@ -82,16 +82,17 @@ async def _opened(read: Read, vault: Vault, found: Found) -> bytes:
     return vault.keyring.decrypt(key_id, body, _aad(found.sha256))
 
 
-async def check(read: Read, principal: Principal, document_id: str, kind: DocumentKind, pointer: str) -> None:
-    """Whether a record may name this document as one of `kind`. Raises Problem 422 at `pointer`."""
+async def check(read: Read, principal: Principal, document_id: str, pointer: str, *kinds: DocumentKind) -> None:
+    """Whether a record may name this document as one of `kinds`. Raises Problem 422 at `pointer`."""
     found = await _visible(read, principal, document_id)
     if found is None:
         raise invalid(
             pointer, "document.unknown", "没有此文件，请先上传（POST /v1/documents）。", "There is no such document: send it first."
         )
-    if found.kind is not kind:
+    if found.kind not in kinds:
+        wanted = " / ".join(kinds)
         raise invalid(
-            pointer, "document.other_kind", f"此文件登记为 {found.kind}，不是 {kind}。", f"This document is {found.kind}, not {kind}."
+            pointer, "document.other_kind", f"此文件登记为 {found.kind}，不是 {wanted}。", f"This document is {found.kind}, not {wanted}."
         )
 
 

@@ -35,7 +35,7 @@ async def open_filing(database: Database, principal: Principal, station_id: str,
         check_ahead(body.effective_at, draft.recorded_at, "/effective_at")
         check_filer(await repository.one(draft.tx, Operator, body.filer_id, draft.known))
         for i, material in enumerate(body.materials):
-            await documents.check(draft.tx, principal, material.document_id, material.kind, f"/materials/{i}/document_id")
+            await documents.check(draft.tx, principal, material.document_id, f"/materials/{i}/document_id", material.kind)
         filing = rules.opened(_blank(body, f"fil_{draft.revision}"), body.effective_at, body.status, body.receipt_no)
         await _check_licence(draft, station, filing, body.status, body.effective_at, "/effective_at")
         await _check_receipts(draft, filing)
@@ -66,7 +66,7 @@ async def add_material(database: Database, principal: Principal, filing_id: str,
     """What was handed in says nothing about when, so it is no period of the filing: it is known from its revision on."""
     async with recording(database, principal.subject) as draft:
         station, filing = await _existing(draft, principal, filing_id)
-        await documents.check(draft.tx, principal, body.document_id, body.kind, "/document_id")
+        await documents.check(draft.tx, principal, body.document_id, "/document_id", body.kind)
         moment = shown_at(filing.segments, draft.recorded_at)
         changed = materials.added(filing, _material(body))
         if changed != filing:

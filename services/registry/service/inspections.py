@@ -10,13 +10,14 @@ from services.registry.domain.checklists import check_items, checklist_for, chec
 from services.registry.domain.incidents import check_words
 from services.registry.domain.segments import check_ahead
 from services.registry.schemas import Label, OneQuery
+from services.registry.service import documents
 from services.registry.service.access import is_id, may_see, no_station
 from services.registry.service.reads import Pin, pin, pin_list
 from services.registry.service.recording import Recording, client_term, inspections_term, recording
 from shared.auth import Principal
 from shared.calendar import shanghai_day
 from shared.contracts.programme import Department, Inspection, InspectionStatus, ItemResult, Round, Signature
-from shared.contracts.registry import Station
+from shared.contracts.registry import DocumentKind, Station
 from shared.db import Database, Read
 from shared.problems import Problem, not_found
 from shared.standing import at as segment_at
@@ -62,6 +63,8 @@ async def _recorded(draft: Recording, principal: Principal, body: schemas.NewIns
     for i, item in enumerate(inspection.items):
         if item.note:
             check_words(item.note, f"/items/{i}/note")
+        for j, document_id in enumerate(item.evidence):
+            await documents.check(draft.tx, principal, document_id, f"/items/{i}/evidence/{j}", DocumentKind.PHOTO, DocumentKind.OTHER)
     return draft.put(inspection)
 
 

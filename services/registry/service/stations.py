@@ -123,7 +123,7 @@ async def set_photos(database: Database, principal: Principal, station_id: str, 
         station = await _existing(draft, principal, station_id)
         _check_writable(principal, station, draft.recorded_at, None)
         for i, document_id in enumerate(body.photos):
-            await documents.check(draft.tx, principal, document_id, DocumentKind.PHOTO, f"/photos/{i}")
+            await documents.check(draft.tx, principal, document_id, f"/photos/{i}", DocumentKind.PHOTO)
         moment = shown_at(station.segments, draft.recorded_at)
         changed = replace(station, photos=tuple(dict.fromkeys(body.photos)))
         if changed != station:
