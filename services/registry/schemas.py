@@ -5,9 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from services.registry.domain.transitions import TRANSITIONS
-from services.registry.schemas_documents import MAX_GIVEN, Material
-from shared.contracts.registry import DIVISION_KINDS, DocumentKind, FilerType, FilingStatus, Level, OperatingStatus, OperatorStatus
+from shared.contracts.registry import DIVISION_KINDS, Level, OperatingStatus, OperatorStatus
 from shared.contracts.scan import BRANDS
 from shared.problems import mistake
 from shared.values import AS_WHOLE, CONTROL, DEFAULT_LIMIT, EARLIEST, LATEST, MAX_CURSOR_BYTES, MAX_LIMIT, AsOf, Day, Instant, Moment
@@ -146,43 +144,6 @@ class StationChange(Body):
     effective_at: Moment
 
 
-class NewFiling(Body):
-    """`status` beyond draft and submitted is the postal administration's decision: it needs `filings:decide`, and a `receipt_no`."""
-
-    filer_id: OperatorId
-    covers_brands: Annotated[Brands, Field(min_length=1)]
-    authority: Name
-    receipt_no: Name | None = None
-    status: FilingStatus = FilingStatus.DRAFT
-    opened_on: Date
-    submitted_at: Moment | None = None
-    decided_at: Moment | None = None
-    filer_type: FilerType = FilerType.ENTERPRISE
-    materials: list[Material] = Field([], max_length=MAX_GIVEN)
-    effective_at: Moment
-
-
-class Transition(Body):
-    to: FilingStatus = Field(description="; ".join(f"{a} → {' | '.join(b)}" for a, b in TRANSITIONS.items() if b))
-    effective_at: Moment
-    receipt_no: Name | None = None
-    note: Note | None = None
-
-
-class Correction(Body):
-    """What we recorded for a period was wrong; `receipt_no` where none is known yet.
-
-    `valid_to` null: until the next status recorded to begin after `valid_from`, which stays; with a `valid_to`, whatever is recorded
-    before it is replaced.
-    """
-
-    valid_from: Moment
-    valid_to: Moment | None = None
-    status: FilingStatus
-    receipt_no: Name | None = None
-    reason: Note
-
-
 # what is asked (an unknown query key is refused before: `shared.openapi.documented`)
 class ListQuery(BaseModel):
     known_at: Moment | None = Field(None, description="as recorded by then")
@@ -228,10 +189,6 @@ class StationQuery(StationFilters, DatedQuery):
 
 class MapQuery(StationFilters, OneQuery):
     """All at once: a map has no pages."""
-
-
-class FilingQuery(DatedQuery):
-    history: bool = Field(False, description="every period that was ever believed, superseded ones included")
 
 
 class StandingQuery(OneQuery):
@@ -317,27 +274,6 @@ class StationItem(BaseModel):
     version: int
 
 
-class FilingItem(BaseModel):
-    filing_id: str
-    filer_id: str
-    covers_brands: list[str]
-    authority: str
-    receipt_no: str | None
-    status: str
-    opened_on: date
-    submitted_at: Instant | None
-    decided_at: Instant | None
-    filer_type: FilerType
-    materials: list[Material]
-    missing_materials: list[DocumentKind] = Field(description="what art. 6 of the filing regulation asks of this filer and is not there")
-    valid_from: Instant
-    valid_to: Instant | None
-    recorded_at: Instant
-    superseded_at: Instant | None
-    actor: str | None = Field(description="who recorded this row; null where not known")
-    reason: str | None = Field(description="of the correction or the transition's note; null where none was given")
-
-
 class OperatorAnswer(OperatorItem):
     as_of: AsOf
 
@@ -348,11 +284,6 @@ class AliasAnswer(AliasItem):
 
 
 class StationAnswer(StationItem):
-    as_of: AsOf
-
-
-class FilingAnswer(FilingItem):
-    station_id: str
     as_of: AsOf
 
 
@@ -370,13 +301,6 @@ class OperatorList(BaseModel):
 
 class StationList(BaseModel):
     items: list[StationItem]
-    next_cursor: str | None
-    as_of: AsOf
-
-
-class FilingList(BaseModel):
-    station_id: str
-    items: list[FilingItem]
     next_cursor: str | None
     as_of: AsOf
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from services.registry.domain.baseline import Criterion
 from services.registry.schemas import DIVISION_CODES, Body, Date, DatedQuery, Label, Note, OneQuery
+from services.registry.schemas_documents import DocumentId
 from shared.contracts.programme import Department, InspectionStatus, Result, Round, Verdict
 from shared.values import AsOf, Instant, Moment
 
@@ -14,7 +15,6 @@ MAX_ITEMS = 50
 MAX_EVIDENCE = 20  # of one item
 StationId = Annotated[str, Field(pattern=r"^stn_[0-9]{1,19}$", examples=["stn_1"])]
 InspectionId = Annotated[str, Field(pattern=r"^ins_[0-9]{1,19}$", examples=["ins_7"])]
-DocumentId = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
 class GivenItem(Body):

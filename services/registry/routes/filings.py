@@ -2,7 +2,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from services.registry import schemas, schemas_documents
+from services.registry import schemas_documents
+from services.registry import schemas_filings as schemas
 from services.registry.routes import database
 from services.registry.service import filings, reads
 from shared.auth import Principal, requires, requires_one
@@ -47,7 +48,10 @@ async def list_filings(request: Request, principal: Reader, station_id: str, que
     responses=problems(404, 409, body=True),
 )
 async def move_filing(
-    request: Request, body: schemas.Transition, principal: Annotated[Principal, requires_one("registry:read", *WRITES)], filing_id: str
+    request: Request,
+    body: schemas.Transition,
+    principal: Annotated[Principal, requires_one("registry:read", *WRITES)],
+    filing_id: str,
 ) -> Response:
     """Submissions need `filings:submit` (submitted, resubmitted, change_pending), decisions `filings:decide`; 409 lists what is allowed."""
     return reply(request, await filings.move_filing(database(request), principal, filing_id, body))

@@ -4,8 +4,9 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from services.registry import repository, schemas
+from services.registry import repository
 from services.registry import schemas_documents as given
+from services.registry import schemas_filings as schemas
 from services.registry.domain import filings as rules
 from services.registry.domain import licences, materials
 from services.registry.domain.history import Recorded, Row, filing_rows

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from services.registry import repository, schemas
+from services.registry import schemas_filings as of_filings
 from services.registry.domain.history import Row, filing_rows
 from services.registry.domain.inspections import standard_at
 from services.registry.domain.search import meant
@@ -250,7 +251,7 @@ async def _visible(read: Read, principal: Principal, station_id: str, at: Pin) -
     return found.record, found.recorded_at
 
 
-async def filings(database: Database, principal: Principal, station_id: str, query: schemas.FilingQuery) -> schemas.FilingList:
+async def filings(database: Database, principal: Principal, station_id: str, query: of_filings.FilingQuery) -> of_filings.FilingList:
     """Without history: of each filing what held at the moment, as known at the revision."""
     async with database.read() as read:
         at = await pin_list(read, query)
@@ -259,7 +260,7 @@ async def filings(database: Database, principal: Principal, station_id: str, que
     if not query.history:
         rows = [r for r in rows if r.superseded_at is None and holds(r.segment, at.moment)]
     page, cursor = at.page(sorted(rows, key=_filing_order), query.limit)
-    return schemas.FilingList(station_id=station_id, items=[shown.filing_item(r) for r in page], next_cursor=cursor, as_of=at.as_of())
+    return of_filings.FilingList(station_id=station_id, items=[shown.filing_item(r) for r in page], next_cursor=cursor, as_of=at.as_of())
 
 
 def _filing_order(row: Row) -> tuple[tuple[int, str], datetime, datetime]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
-from services.registry import repository, schemas, schemas_documents
+from services.registry import repository, schemas, schemas_documents, schemas_filings
 from services.registry.domain import materials
 from services.registry.domain.divisions import county_of, short_name
 from services.registry.domain.history import Row
@@ -71,8 +71,8 @@ def alias_item(alias: Alias) -> schemas.AliasItem:
     )
 
 
-def filing_item(row: Row) -> schemas.FilingItem:
-    return schemas.FilingItem(
+def filing_item(row: Row) -> schemas_filings.FilingItem:
+    return schemas_filings.FilingItem(
         filing_id=row.filing.filing_id,
         filer_id=row.filing.filer_id,
         covers_brands=list(row.filing.covers_brands),
