@@ -160,6 +160,13 @@ def sites_of(station: Station) -> set[bytes]:
     return {site for site in found if site}
 
 
+def standing_at(station: Station, divisions: dict[str, Division], brand: str, moment: datetime) -> Standing | None:
+    """The same of one station at one moment, for whoever asks once."""
+    cuts = _cuts(station, divisions)
+    i = bisect_right(cuts, moment)
+    return _piece(station, divisions, brand, cuts[i - 1], cuts[i] if i < len(cuts) else None) if i else None
+
+
 def _timeline(station: Station, divisions: dict[str, Division], brand: str) -> list[Standing]:
     """The station's life cut at every moment at which anything about it changes."""
     cuts = _cuts(station, divisions)

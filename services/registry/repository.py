@@ -49,10 +49,10 @@ order by s.revision desc limit 1
 """
 # The same for several records: one step into the index each, however often they were changed.
 _THEN = """
-select given.id, s.document::text as document, r.recorded_at from given
-left join lateral (
+select given.id, s.document::text as document, (select recorded_at from revision r where r.revision = s.revision) as recorded_at
+from given left join lateral (
     select document, revision from snapshot where kind = $1 and id = given.id and revision <= $2 order by revision desc limit 1
-) s on true left join revision r using (revision)
+) s on true
 order by length(given.id), given.id
 """
 SOME = "with given as (select distinct unnest($3::text[]) as id)" + _THEN

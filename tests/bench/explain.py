@@ -53,14 +53,20 @@ async def run(app_dsn: str, directory: Path) -> list[dict[str, Any]]:
 
 
 @contextlib.asynccontextmanager
-async def served(app_dsn: str, jwks: Path) -> AsyncIterator[str]:
-    """The subsidy API as its own process -> its address."""
+async def served(app_dsn: str, jwks: Path, service: str = "subsidy", **more: str) -> AsyncIterator[str]:
+    """The service's API as its own process -> its address. `more`: settings that it has besides."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = {"DATABASE_URL": app_dsn, "KAFKA_BOOTSTRAP": "unused:9092", "JWKS": str(jwks), "PORT": str(port), "LOG_LEVEL": "warning"}
+    settings = {
+        "DATABASE_URL": app_dsn,
+        "KAFKA_BOOTSTRAP": "unused:9092",
+        "JWKS": str(jwks),
+        "PORT": str(port),
+        "LOG_LEVEL": "warning",
+    } | more
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.subsidy.api", env=os.environ | {f"TONGCUN_{name}": value for name, value in settings.items()}
+        sys.executable, "-m", f"services.{service}.api", env=os.environ | {f"TONGCUN_{name}": value for name, value in settings.items()}
     )
     try:
         url = f"http://127.0.0.1:{port}"

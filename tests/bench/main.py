@@ -18,7 +18,7 @@ from deploy.embedded.runtime import Runtime, embedded
 from deploy.kafka import jars
 from deploy.kafka.broker import ApacheKafka
 from services.ingest.migrate import install
-from tests.bench import explain, ingest_accept, ingest_push, push_to_payout, relay, subsidy_worker, summary
+from tests.bench import explain, ingest_accept, ingest_push, push_to_payout, registry, relay, subsidy_worker, summary
 
 Figure = dict[str, Any]
 PARTITIONS = 8
@@ -33,6 +33,10 @@ WANTED = {
     "ingest.accept": "ratio >= 0.35",
     "ingest.rss": "value <= 20",
     "ingest.push": "ratio >= 0.4",
+    "registry.standing.p99": "ratio <= 2.0",
+    "registry.list.p99": "ratio <= 2.0",
+    "registry.geojson.p99": "ratio <= 2.0",
+    "registry.targets.p99": "ratio <= 2.0",
     "push_to_payout.p99": "value <= 1",
     "demo.wall": "value <= 60",
 }
@@ -49,6 +53,12 @@ async def _summary(var: Path) -> list[Figure]:
     async with embedded(var, _silent) as runtime:
         few, many = [await create_database(runtime.installation, "subsidy", f"bench_{name}") for name in ("few", "many")]
         return await summary.run(few, many, var)
+
+
+async def _registry(var: Path) -> list[Figure]:
+    async with embedded(var, _silent) as runtime:
+        few, many = [await create_database(runtime.installation, "registry", f"bench_{name}") for name in ("few", "many")]
+        return await registry.run(few, many, var)
 
 
 async def _relay(broker: type[Broker], name: str, var: Path) -> list[Figure]:
@@ -91,6 +101,7 @@ BENCHES: dict[str, Callable[[Path], Awaitable[list[Figure]]]] = {
     "accept": partial(_ingest, ingest_accept),
     "push": partial(_ingest, ingest_push),
     "summary": _summary,
+    "registry": _registry,
     "chain": push_to_payout.run,
     "demo": _demo,
 }

@@ -21,7 +21,7 @@ from shared.contracts.scan import BRANDS
 from shared.db import Database, Read
 from shared.http import MAX_OFFSET, bad_cursor, decode_cursor, encode_cursor
 from shared.problems import invalid
-from shared.standing import Directory, holds
+from shared.standing import holds, standing_at
 from shared.values import EARLIEST, LATEST, AsOf, parse_choices, parse_many
 
 CHUNK = 1000  # stations that are read at once
@@ -176,8 +176,8 @@ async def filtered(
     async with database.read() as read:
         at = await pin_list(read, query, by_id=True)
         async for found in walk(read, principal, at, wanted.terms(principal), limit):
-            directory = await shown.directory_of(read, (s for s, _ in found), at.revision.revision)
-            shown_then = (shown.station_item(directory, station, recorded_at, at.moment) for station, recorded_at in found)
+            divisions = await shown.divisions_of(read, (s for s, _ in found), at.revision.revision)
+            shown_then = (shown.station_item(divisions, station, recorded_at, at.moment) for station, recorded_at in found)
             items += [item for item in shown_then if item and wanted.matches(item)]
             if limit is not None and len(items) >= limit:
                 break
@@ -237,8 +237,8 @@ async def station(database: Database, principal: Principal, station_id: str, que
     async with database.read() as read:
         at = await pin(read, query.valid_at, query.known_at)
         record, recorded_at = await _visible(read, principal, station_id, at)
-        directory = await shown.directory_of(read, [record], at.revision.revision)
-    item = shown.station_item(directory, record, recorded_at, at.moment)
+        divisions = await shown.divisions_of(read, [record], at.revision.revision)
+    item = shown.station_item(divisions, record, recorded_at, at.moment)
     if item is None:
         raise no_station()
     return schemas.StationAnswer(**dict(item), as_of=at.as_of())
@@ -273,15 +273,19 @@ async def standing(database: Database, principal: Principal, query: schemas.Stan
     async with database.read() as read:
         at = await pin(read, query.valid_at, query.known_at, query.known_revision)
         record, _ = await _visible(read, principal, query.station_id, at)
-        directory = await shown.directory_of(read, [record], at.revision.revision)
+        divisions = await shown.divisions_of(read, [record], at.revision.revision)
         inspected = await repository.under(read, Inspection, [inspections_term(record.station_id)], at.revision.revision)
-    return _standing(directory, standard_at((i for _, i, _ in inspected if i), at.moment), query, at)
+    return _standing(record, divisions, standard_at((i for _, i, _ in inspected if i), at.moment), query, at)
 
 
 def _standing(
-    directory: Directory, decided: tuple[Inspection, InspectionSegment] | None, query: schemas.StandingQuery, at: Pin
+    station: Station,
+    divisions: shown.Divisions,
+    decided: tuple[Inspection, InspectionSegment] | None,
+    query: schemas.StandingQuery,
+    at: Pin,
 ) -> schemas.StandingAnswer:
-    found = directory.standing(query.station_id, query.brand, at.moment)
+    found = standing_at(station, divisions, query.brand, at.moment)
     if found is None:
         raise no_station()
     return schemas.StandingAnswer(

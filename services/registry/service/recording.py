@@ -20,6 +20,7 @@ from shared.contracts.registry import (
     AnyRecord,
     Division,
     Incident,
+    Level,
     Merchant,
     Operator,
     RegistryChange,
@@ -106,6 +107,7 @@ def _terms_of_station(station: Station) -> Iterator[str]:
     for segment in station.segments:
         codes = (segment.township_code, segment.division_code, county_of(segment.division_code))
         yield from (place_term(code) for code in codes if code)
+        yield from (level_term(station.level, code) for code in codes[:2] if code)
         if segment.operator_id:
             yield operator_term(segment.operator_id)
     yield from map(site_term, sites_of(station))
@@ -123,6 +125,11 @@ def claims_of(station: Station) -> Iterator[tuple[bytes, datetime, datetime | No
 def place_term(code: str) -> str:
     """A county, a township or a village, by its twelve digits."""
     return f"place|{code}"
+
+
+def level_term(level: Level, code: str) -> str:
+    """The stations of one level in a township or a village."""
+    return f"{level}|{code}"
 
 
 def inspections_term(station_id: str) -> str:

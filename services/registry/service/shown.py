@@ -10,16 +10,18 @@ from services.registry.domain.divisions import county_of, short_name
 from services.registry.domain.history import Row
 from shared.contracts.registry import RURAL_KINDS, Alias, Division, Licence, Operator, Station, StationSegment
 from shared.db import Read
-from shared.standing import Directory, at, holds
+from shared.standing import at, holds, standing_at
 
 NO_BRAND = ""  # a standing is for a brand; what does not depend on one is the same for all
 
 
-async def directory_of(read: Read, stations: Iterable[Station], revision: int) -> Directory:
-    """The stations with the divisions that they refer to."""
-    found = list(stations)
-    codes = {segment.division_code for station in found for segment in station.segments}
-    return Directory.of([*found, *await repository.some(read, Division, codes, revision)])
+Divisions = dict[str, Division]
+
+
+async def divisions_of(read: Read, stations: Iterable[Station], revision: int) -> Divisions:
+    """Those that the stations refer to."""
+    codes = {segment.division_code for station in stations for segment in station.segments}
+    return {d.code: d for d in await repository.some(read, Division, codes, revision)}
 
 
 def feature(item: schemas.StationItem) -> schemas.StationFeature:
@@ -27,9 +29,9 @@ def feature(item: schemas.StationItem) -> schemas.StationFeature:
     return schemas.StationFeature(id=item.station_id, geometry=point, properties=item)
 
 
-def station_item(directory: Directory, station: Station, recorded_at: datetime, moment: datetime) -> schemas.StationItem | None:
+def station_item(divisions: Divisions, station: Station, recorded_at: datetime, moment: datetime) -> schemas.StationItem | None:
     """None: it was not registered then."""
-    segment, standing = at(station.segments, moment), directory.standing(station.station_id, NO_BRAND, moment)
+    segment, standing = at(station.segments, moment), standing_at(station, divisions, NO_BRAND, moment)
     if segment is None or standing is None:
         return None
     return schemas.StationItem(

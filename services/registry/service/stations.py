@@ -228,7 +228,7 @@ def _alias_answer(station_id: str, alias: Alias, as_of: AsOf) -> schemas.AliasAn
 
 async def _answer(draft: Recording, station: Station, moment: datetime) -> schemas.StationAnswer:
     """The station as it now was at the moment that the write was about."""
-    directory = await shown.directory_of(draft.tx, [station], draft.known)
-    item = shown.station_item(directory, station, draft.recorded_at, moment)
+    divisions = await shown.divisions_of(draft.tx, [station], draft.known)
+    item = shown.station_item(divisions, station, draft.recorded_at, moment)
     assert item is not None
     return schemas.StationAnswer(**dict(item), as_of=draft.as_of(moment))

@@ -12,7 +12,7 @@ from services.registry.service import inspections
 from services.registry.service.access import is_id, may_see
 from services.registry.service.programmes import dues_of, no_programme
 from services.registry.service.reads import Pin, pin
-from services.registry.service.recording import place_term
+from services.registry.service.recording import level_term
 from shared.auth import Principal
 from shared.calendar import shanghai_day
 from shared.contracts.programme import Programme, Target
@@ -100,7 +100,7 @@ async def _given(read: Read, programme: Programme, at: Pin) -> rules.Given:
     """The stations that may count for one of its places, and their inspections."""
     revision = at.revision.revision
     ids = {n.station_id for n in programme.nominations if n.station_id}
-    terms = sorted({place_term(n.division_code) for n in programme.nominations if n.station_id is None})
+    terms = sorted({level_term(n.level, n.division_code) for n in programme.nominations if n.station_id is None})
     found = {s.station_id: s for s in await repository.some(read, Station, ids, revision)} if ids else {}
     found |= {id_: s for id_, s, _ in await repository.under(read, Station, terms, revision) if s} if terms else {}
     return rules.Given(found, await inspections.of_stations(read, found, revision))

@@ -40,6 +40,10 @@ from snapshot, jsonb_array_elements(document->'segments') s,
     lateral (values (s->>'township_code'), (s->>'division_code'), (rpad(left(s->>'division_code', 6), 12, '0'))) p(place)
 where kind = 'station' and place is not null
 union
+select distinct (document->>'level') || '|' || place, id
+from snapshot, jsonb_array_elements(document->'segments') s, lateral (values (s->>'township_code'), (s->>'division_code')) p(place)
+where kind = 'station' and place is not null
+union
 select distinct 'operator|' || (s->>'operator_id'), id from snapshot, jsonb_array_elements(document->'segments') s
 where kind = 'station' and s->>'operator_id' is not null
 on conflict do nothing
@@ -80,7 +84,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("claim")
     op.drop_index("ix_trace_in_order", "trace")
-    op.execute("delete from trace where term ~ '^(kind|place|operator)\\|'")
+    op.execute("delete from trace where term ~ '^(kind|place|operator|county_hub|township|village)\\|'")
     op.alter_column("trace", "id", new_column_name="station_id")
     op.drop_constraint("kept_apart", "snapshot", type_="check")
     op.execute("drop function kept_apart_in(jsonb)")
