@@ -26,6 +26,7 @@ from shared.contracts.registry import (
     Station,
     StationSegment,
 )
+from shared.identity import parcel_key
 from shared.sites import site_id
 
 # The best filing of a station is the one whose status stands first here.
@@ -92,8 +93,11 @@ class Directory:
     divisions: dict[str, Division] = field(default_factory=dict)
     operators: dict[str, Operator] = field(default_factory=dict)
     merchants: dict[str, Merchant] = field(default_factory=dict)
+    incidents: dict[str, Incident] = field(default_factory=dict)
     _sites: dict[bytes, list[tuple[datetime, datetime | None, str]]] = field(default_factory=dict)
     _standings: dict[tuple[str, str], list[Standing]] = field(default_factory=dict)
+    _naming: dict[bytes, set[str]] = field(default_factory=dict)  # parcel key → ids of the incidents that name it
+    _about: dict[str, set[str]] = field(default_factory=dict)  # station → ids of the incidents that are about it
 
     @classmethod
     def of(cls, records: Iterable[AnyRecord]) -> "Directory":
@@ -112,7 +116,9 @@ class Directory:
                 self.operators[record.operator_id] = record
             case Merchant():
                 self.merchants[record.merchant_id] = record
-            case Incident() | Programme() | Inspection():
+            case Incident():
+                self._put_incident(record)
+            case Programme() | Inspection():
                 pass  # no part of a standing
             case Station():
                 old = self.stations.get(record.station_id)
@@ -122,6 +128,24 @@ class Directory:
                 for alias in record.aliases:
                     if site := site_id(alias.namespace, alias.site_code, alias.site_name):
                         self._sites.setdefault(site, []).append((alias.valid_from, alias.valid_to, record.station_id))
+
+    def _put_incident(self, incident: Incident) -> None:
+        """No part of a standing: only found by what it names."""
+        old = self.incidents.get(incident.incident_id)
+        for known, note in (old, set.discard), (incident, set.add):
+            for parcel in known.parcels if known else ():
+                note(self._naming.setdefault(parcel_key(parcel.brand, parcel.waybill_no), set()), incident.incident_id)
+            if known and known.station_id:
+                note(self._about.setdefault(known.station_id, set()), incident.incident_id)
+        self.incidents[incident.incident_id] = incident
+
+    def incidents_naming(self, key: bytes) -> tuple[Incident, ...]:
+        """The incidents that name a parcel (`key`: shared.identity.parcel_key), by id."""
+        return tuple(self.incidents[i] for i in sorted(self._naming.get(key, ())))
+
+    def incidents_about(self, station_id: str) -> tuple[Incident, ...]:
+        """The incidents that are about a station, at whatever time, by id."""
+        return tuple(self.incidents[i] for i in sorted(self._about.get(station_id, ())))
 
     def station_at(self, site: bytes | None, moment: datetime) -> str | None:
         """Which registered station a sender's site was at that moment; an alias is claimed by one station at a time."""

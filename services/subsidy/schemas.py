@@ -211,7 +211,7 @@ class Parcel(Shape):
 
 class FactUsed(Shape):
     name: str
-    value: str | bool
+    value: str | bool | list[str]
     source_type: str
     source_id: str | None
     source_version: int | None

@@ -11,6 +11,7 @@ import msgspec
 
 from services.subsidy.domain.events import Event
 from services.subsidy.domain.fold import Assessment, assess
+from services.subsidy.domain.incidents import with_incidents
 from services.subsidy.domain.policy import Policy
 from services.subsidy.domain.said import NOTHING
 from services.subsidy.repository import batch as batch_sql
@@ -330,7 +331,8 @@ async def recomputed(books: Books) -> dict[bytes, tuple[tuple[object, ...], tupl
         events.setdefault(row[0], []).append(Event._make(row[1:]))
     found = {}
     for p in parcels:
-        again = assess(p["brand"], events[p["parcel_key"]], directory, policies, said.get(p["parcel_key"], NOTHING))
+        of_it = with_incidents(said.get(p["parcel_key"], NOTHING), p["parcel_key"], directory, policies)
+        again = assess(p["brand"], events[p["parcel_key"]], directory, policies, of_it)
         found[p["parcel_key"]] = (tuple(p[name] for name in RESULT), result_of(again))
     return found
 

@@ -12,10 +12,11 @@ from itertools import islice, product
 from uuid import UUID
 
 from services.subsidy.domain.events import Event
-from services.subsidy.domain.facts import Facts, context
+from services.subsidy.domain.facts import INCIDENTS, Facts, context
 from services.subsidy.domain.policy import Policies, Policy
 from services.subsidy.domain.said import NOTHING, Ruling, Said
 from shared.calendar import shanghai_day
+from shared.contracts.registry import Incident
 from shared.contracts.scan import Action
 from shared.standing import Directory, Standing
 
@@ -41,6 +42,7 @@ class People:
     """14. What people said, as it stands in the rules: who decided what of which subject."""
 
     rulings: Sequence[Ruling]
+    incidents: Sequence[Incident] = ()  # that name the parcel
 
     def over(
         self, below: Naive, reasons: Sequence[str], about: Sequence[Naive] = (), told: Sequence[Sequence[str]] = (), after: int = -1
@@ -82,7 +84,7 @@ class People:
 
 
 def naive_assess(brand: str, versions: Sequence[Event], directory: Directory, policies: Policies, said: Said = NOTHING) -> Naive:
-    people = People(said.rulings)
+    people = People(said.rulings, said.incidents)
     return people.by_hand(_by_evidence(brand, versions, directory, policies, people))
 
 
@@ -226,7 +228,11 @@ class _One:
             distance=distance,
         )
         clauses = [c for c in policy.clauses if c.scheme == "downlink"]
-        untrue = [c for c in clauses if c.program.execute(context(facts)) is not True]
+        counting = self.incidents(deciding, standing)
+        asked = {name for c in clauses for name in c.reads}
+        statuses = {name: tuple(sorted({status for n, _, status in counting if n == name})) for name, _, _ in counting if name in asked}
+        seen = context(facts._replace(incidents=tuple(statuses.items())), INCIDENTS)
+        untrue = [c for c in clauses if c.program.execute(seen) is not True]
         refusing = tuple(c.reason_code for c in untrue if c.mode == "require")
         holding = tuple(c.reason_code for c in untrue if c.mode == "hold")
         if refusing:
@@ -238,4 +244,18 @@ class _One:
         if not tiers:
             return self.people.over(replace(placed, outcome="held"), ["policy.no_rate"])
         paid = replace(placed, outcome="payable", reason_codes=(f"rate.{tiers[0].rate_id}",), net_fen=tiers[0].amount_fen)
-        return self.people.over(paid, holding) if holding else paid
+        read = [name for c in untrue if c.mode == "hold" for name in c.reads]
+        held_for = sorted({(incident, status) for name, incident, status in counting if name in read})
+        return self.people.over(paid, holding, told=[list(pair) for pair in held_for]) if holding else paid
+
+    def incidents(self, deciding: Event, standing: Standing) -> list[tuple[str, str, str]]:
+        """Of all that count: the fact to which they count, their id and their status."""
+        found = [(f"incident.{i.kind}", i) for i in self.people.incidents]
+        for i in self.directory.incidents.values():
+            then = [
+                s for s in i.segments if s.valid_from <= deciding.scanned_at and (s.valid_to is None or deciding.scanned_at < s.valid_to)
+            ]
+            if i.station_id == standing.station_id and then and then[0].status not in ["unfounded", "closed"]:
+                found.append((f"station_incident.{i.kind}", i))
+        last = [(name, i.incident_id, [str(s.status) for s in i.segments][-2:]) for name, i in found]
+        return [(name, i, of[-1]) for name, i, of in last if of[-1] != "unfounded" and of != ["unfounded", "closed"]]

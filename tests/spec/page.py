@@ -8,8 +8,11 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+import msgspec
+
 from services.subsidy.domain.events import Event
 from services.subsidy.domain.fold import Assessment, assess, versions_that_count
+from services.subsidy.domain.incidents import with_incidents
 from services.subsidy.domain.policy import Mode, Policies
 from services.subsidy.domain.said import NOTHING, Choice, Ruling, Said, Word, digest_of
 from shared.calendar import SHANGHAI
@@ -20,6 +23,12 @@ from shared.contracts.registry import (
     Filing,
     FilingSegment,
     FilingStatus,
+    Incident,
+    IncidentKind,
+    IncidentParcel,
+    IncidentSegment,
+    IncidentSource,
+    IncidentStatus,
     Level,
     OperatingStatus,
     Operator,
@@ -27,11 +36,14 @@ from shared.contracts.registry import (
     Station,
     StationSegment,
 )
+from shared.identity import parcel_key
 from shared.money import yuan
 from shared.sites import site_id
 from shared.standing import Directory
 
 DOWNLINK = Path(__file__).with_name("downlink.md")
+INCIDENTS = Path(__file__).with_name("incidents.md")
+WAYBILL = "SPEC1"  # of every parcel, where an incident has to name it
 NAMESPACE = "gongpei"
 Row = dict[str, str]
 DAWN = datetime(2022, 1, 1, tzinfo=SHANGHAI)
@@ -45,6 +57,7 @@ class Decision:
     reason_code: str | None  # of a hold by hand
     choices: tuple[tuple[bytes, int], ...]  # event, and which of its contents, from 1 as they are written
     after_scans: int | None  # how many scans had come; None: all
+    day: datetime | None = None  # up to which the incidents had gone on; None: all steps
 
     def ruling(self, number: int, told: Sequence[Event], held: Assessment, said: Said) -> Ruling:
         if self.reason_code:
@@ -79,17 +92,21 @@ class Case:
     day: date | None
     modes: tuple[tuple[str, str], ...] = ()  # clause → its mode here, where it is not the shipped policy's
     decisions: tuple[Decision, ...] = ()  # what people did, in order
+    incidents: tuple[Incident, ...] = ()
 
     def policies(self, shipped: Policies) -> Policies:
         return in_modes(shipped, self.modes) if self.modes else shipped
 
     def said(self, directory: Directory, policies: Policies) -> Said:
         """Each of them looked at what was held then, by the scans that had come, and decided that."""
-        said = NOTHING
+        key, said = parcel_key(self.brand, WAYBILL), NOTHING
         for number, decision in enumerate(self.decisions):
             told = self.events[: decision.after_scans]
-            said = Said((*said.rulings, decision.ruling(number, told, assess(self.brand, told, directory, policies, said), said)))
-        return said
+            then = with_more(directory, until(self.incidents, decision.day)) if self.incidents else directory
+            said = with_incidents(said, key, then, policies)
+            ruling = decision.ruling(number, told, assess(self.brand, told, then, policies, said), said)
+            said = said._replace(rulings=(*said.rulings, ruling))
+        return with_incidents(said, key, directory, policies)
 
 
 @dataclass(frozen=True)
@@ -98,14 +115,20 @@ class Page:
     sites: dict[bytes, str]
     cases: tuple[Case, ...]
 
+    def registry(self, case: Case) -> Directory:
+        return with_more(self.directory, case.incidents) if case.incidents else self.directory
 
-def read_page(path: Path) -> Page:
-    tables = list(_tables(path.read_text()))
+
+def read_page(path: Path, beside: Path | None = None) -> Page:
+    """`beside`: the page that has the words and the stations, where this one has cases alone."""
+    cases_of = list(_tables(path.read_text()))
+    tables = cases_of + (list(_tables(beside.read_text())) if beside else [])
     words = {row["中文"]: row["action"] for _, rows in tables for row in rows if "action" in row}
+    told = {row["中文"]: row["incident"] for _, rows in tables for row in rows if "incident" in row}
     stations = [row for _, rows in tables for row in rows if "登记自" in row]
     aliases = [row for _, rows in tables for row in rows if "别名" in row]
     people = {row["中文"]: row["code"] for _, rows in tables for row in rows if "code" in row}
-    cases = tuple(_case(section, row, words, people) for section, rows in tables for row in rows if "案例" in row)
+    cases = tuple(_case(section, row, words, people, told) for section, rows in cases_of for row in rows if "案例" in row)
     places = {row["站点"] for row in stations} | {row["别名"] for row in aliases} | set(re.findall(r"@([^\s；|]+)", path.read_text()))
     return Page(_directory(stations, aliases), {_site(p): p for p in places}, cases)
 
@@ -222,7 +245,7 @@ def _filing(text: str, registered: datetime) -> Filing:
 # the cases of the page
 
 
-def _case(section: str, row: Row, words: dict[str, str], people: dict[str, str]) -> Case:
+def _case(section: str, row: Row, words: dict[str, str], people: dict[str, str], told: dict[str, str]) -> Case:
     day, reasons = row["日期"], row["原因"]
     return Case(
         section=section,
@@ -237,10 +260,13 @@ def _case(section: str, row: Row, words: dict[str, str], people: dict[str, str])
         day=None if day == "-" else _moment(day).date(),
         modes=tuple(tuple(part.strip().split("=")) for part in row.get("政策", "-").split("；") if part != "-"),  # type: ignore[misc]
         decisions=tuple(_decision(part.strip(), people) for part in row.get("处理", "-").split("；") if part != "-"),
+        incidents=tuple(_incidents(row.get("问题", "-"), row["品牌"], told)),
     )
 
 
-_DECISION = re.compile(r"(?P<word>[^\s（]+)(?:（(?P<reason>\S+)）)?(?P<choices>(?: 选#\w+=\d+)*)(?: 只看前(?P<scans>\d+)条)?")
+_DECISION = re.compile(
+    r"(?P<word>[^\s（]+)(?:（(?P<reason>\S+)）)?(?P<choices>(?: 选#\w+=\d+)*)(?: 只看前(?P<scans>\d+)条)?(?: 问题只到(?P<day>[\d-]+))?"
+)
 
 
 def _decision(text: str, people: dict[str, str]) -> Decision:
@@ -248,7 +274,40 @@ def _decision(text: str, people: dict[str, str]) -> Decision:
     assert match, f"cannot read the decision {text!r}"
     choices = tuple((_event_id(label), int(n)) for label, n in re.findall(r"选#(\w+)=(\d+)", match["choices"]))
     reason = people[match["reason"]] if match["reason"] else None
-    return Decision(Word(people[match["word"]]), reason, choices, int(match["scans"]) if match["scans"] else None)
+    scans, day = int(match["scans"]) if match["scans"] else None, _moment(match["day"]) if match["day"] else None
+    return Decision(Word(people[match["word"]]), reason, choices, scans, day)
+
+
+def _incidents(text: str, brand: str, told: dict[str, str]) -> Iterator[Incident]:
+    """'违规收费 本件：07-16 待受理，07-20 属实；弄虚作假 @上王村：07-10 待受理': kind, what it is about, its steps."""
+    for n, item in enumerate((part.strip() for part in text.split("；") if part.strip() != "-"), 1):
+        head, _, steps = item.partition("：")
+        kind, *about = head.split()
+        segments = [
+            IncidentSegment(valid_from=start, valid_to=end, status=IncidentStatus(told[word]), due_on=None, note=None)
+            for word, start, end in _changes(steps.replace("，", ","), DAWN)
+        ]
+        yield Incident(
+            version=len(segments),
+            incident_id=f"inc_{n}",
+            kind=IncidentKind(told[kind]),
+            source=IncidentSource.COMPLAINT,
+            station_id=next((a.removeprefix("@") for a in about if a.startswith("@")), None),
+            operator_id=None,
+            parcels=(IncidentParcel(brand=brand, waybill_no=WAYBILL),) if "本件" in about else (),
+            summary="-",
+            segments=tuple(segments),
+        )
+
+
+def until(incidents: Sequence[Incident], day: datetime | None) -> list[Incident]:
+    """As they were known before the steps that were taken after that day."""
+    known = [(i, tuple(s for s in i.segments if day is None or s.valid_from <= day)) for i in incidents]
+    return [msgspec.structs.replace(i, segments=(*s[:-1], msgspec.structs.replace(s[-1], valid_to=None))) for i, s in known if s]
+
+
+def with_more(directory: Directory, incidents: Sequence[Incident]) -> Directory:
+    return Directory.of([*directory.divisions.values(), *directory.operators.values(), *directory.stations.values(), *incidents])
 
 
 _SCAN = re.compile(r"(?:#(?P<id>\w+) )?(?:v(?P<v>\d+) )?(?P<at>[\d-]+ \d\d:\d\d) (?P<action>\S+)(?P<rest>.*)")
@@ -296,4 +355,4 @@ def shown(outcome: str | None, reason_codes: tuple[str, ...], net_fen: int, held
 
 
 def expected(case: Case) -> Case:
-    return replace(case, section="", name="", brand="", events=(), modes=(), decisions=())
+    return replace(case, section="", name="", brand="", events=(), modes=(), decisions=(), incidents=())

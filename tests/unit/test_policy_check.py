@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from deploy.policies import check_file
+from services.subsidy.domain.conditions import MAX_ASSIGNMENTS
 from services.subsidy.domain.facts import all_facts
 from services.subsidy.domain.policy import REFUSED_ZH, Policies, PolicyError
-from services.subsidy.domain.policy_check import MAX_ASSIGNMENTS, assignments, check
+from services.subsidy.domain.policy_check import assignments, check
 from services.subsidy.domain.policy_file import load
 from services.subsidy.policies import SHIPPED
 from services.subsidy.service.policies import PolicyRefused, read_policies

@@ -13,6 +13,7 @@ from shared.standing import Directory, at
 from . import wording
 from .facts import FactValue
 from .fold import Assessment, Deciding
+from .incidents import told_incidents
 from .policy import FLAT, FREIGHT, Basis, Outcome
 from .said import Declared
 from .trace import Alternative, Line, Role, Seen, Step, Trace
@@ -132,6 +133,8 @@ def _lines(trace: Trace, names: Names, lang: Lang, payouts: Sequence[Posted], ru
         yield _declared(trace.declared, names, lang)
     if scans := _scans(trace, names, lang):
         yield scans
+    if trace.incidents:
+        yield _say(lang, "incidents", each=_separator(lang).join(told_incidents(trace.incidents, lang)))
     if trace.policy and trace.assessment.decision:
         yield _say(lang, "clauses", policy=trace.policy.policy_version)
         yield from (_clause(n, step, lang) for n, step in enumerate(trace.steps, 1))
@@ -259,7 +262,7 @@ def _day(day: date, lang: Lang) -> str:
 
 def tier_words(when: Mapping[str, FactValue], lang: Lang) -> str:
     """`village, not filed, far`: what a rate is for."""
-    return ("、" if lang == "zh" else ", ").join(wording.TIERS[lang][fact, value] for fact, value in when.items())
+    return ("、" if lang == "zh" else ", ").join(wording.TIERS[lang][fact, value] for fact, value in when.items())  # type: ignore[index]
 
 
 def _variant(variant: Assessment, names: Names, lang: Lang) -> str:

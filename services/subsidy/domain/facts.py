@@ -1,15 +1,16 @@
 """The facts that clauses and tiers may read (docs/rules.md): few, typed, of finite range, so that all can be tried."""
 
-from collections.abc import Iterator, Mapping
-from itertools import product
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations, product
 from typing import NamedTuple
 
-from shared.contracts.registry import OperatingStatus
+from shared.contracts.registry import IncidentKind, IncidentStatus, OperatingStatus
 from shared.contracts.scan import BRANDS
 
 from .events import DECIDING_ACTIONS
 
-FactValue = str | bool
+FactValue = str | bool | tuple[str, ...]
+Found = tuple[tuple[str, tuple[str, ...]], ...]  # facts about incidents, those that are not empty, in the order of INCIDENTS
 
 
 class Facts(NamedTuple):
@@ -26,6 +27,7 @@ class Facts(NamedTuple):
     filed: bool
     rural: bool
     distance: str
+    incidents: Found = ()
 
 
 class UplinkFacts(NamedTuple):
@@ -43,6 +45,7 @@ class UplinkFacts(NamedTuple):
     qualified: bool
     registered_in_time: bool
     has_shop: bool
+    incidents: Found = ()
 
 
 AnyFacts = Facts | UplinkFacts
@@ -77,7 +80,13 @@ UPLINK: Mapping[str, tuple[FactValue, ...]] = {
     "merchant.registered_in_time": _BOOL,
     "merchant.has_shop": _BOOL,
 }
-SCHEMAS: Mapping[str, Mapping[str, tuple[FactValue, ...]]] = {"downlink": SCHEMA, "uplink": UPLINK}
+# Of a parcel of either kind, which statuses the incidents of a kind have that name it, or that are about its station. They are asked for
+# where a policy reads them, and told where there are any: what a policy without them decides is the same, to the byte.
+COUNTING = tuple(str(s) for s in IncidentStatus if s is not IncidentStatus.UNFOUNDED)
+_SETS = tuple(tuple(sorted(found)) for n in range(len(COUNTING) + 1) for found in combinations(COUNTING, n))
+NAMING, ABOUT = "incident", "station_incident"
+INCIDENTS: Mapping[str, tuple[FactValue, ...]] = {f"{root}.{kind}": _SETS for root in (NAMING, ABOUT) for kind in IncidentKind}
+SCHEMAS: Mapping[str, Mapping[str, tuple[FactValue, ...]]] = {"downlink": {**SCHEMA, **INCIDENTS}, "uplink": {**UPLINK, **INCIDENTS}}
 TIER_FACTS: Mapping[str, tuple[FactValue, ...]] = {n: SCHEMA[f"station.{n}"] for n in ("level", "filed", "distance")}
 
 
@@ -86,22 +95,38 @@ def roots(scheme: str) -> frozenset[str]:
     return frozenset(name.split(".")[0] for name in SCHEMAS[scheme])
 
 
-def context(facts: AnyFacts) -> dict[str, dict[str, FactValue]]:
-    """The facts as a CEL expression sees them: {"station": {"level": …}, …}, plain values (an enum member is not one)."""
-    nested: dict[str, dict[str, FactValue]] = {}
-    for name, value in by_name(facts).items():
+def context(facts: AnyFacts, incidents: Iterable[str] = ()) -> dict[str, dict[str, FactValue]]:
+    """The facts as a CEL expression sees them: {"station": {"level": …}, …}, plain values (an enum member is not one).
+
+    `incidents`: the facts about incidents that are read, empty ones included; each costs every evaluation.
+    """
+    return nested({**dict.fromkeys(incidents, ()), **by_name(facts)})
+
+
+def nested(facts: Mapping[str, FactValue]) -> dict[str, dict[str, FactValue]]:
+    """{"station.level": …} → {"station": {"level": …}}"""
+    found: dict[str, dict[str, FactValue]] = {}
+    for name, value in facts.items():
         root, leaf = name.split(".")
-        nested.setdefault(root, {})[leaf] = value
-    return nested
+        found.setdefault(root, {})[leaf] = value
+    return found
 
 
 def by_name(facts: AnyFacts) -> dict[str, FactValue]:
-    """{"station.level": "village", …}: how facts are stored and shown."""
-    schema = SCHEMAS[facts.direction]
-    return {name: value if isinstance(value, bool) else str(value) for name, value in zip(schema, facts, strict=True)}
+    """{"station.level": "village", …}: how facts are stored and shown; of those about incidents only what there is."""
+    schema = UPLINK if isinstance(facts, UplinkFacts) else SCHEMA
+    named: dict[str, FactValue] = {name: v if isinstance(v, bool) else str(v) for name, v in zip(schema, facts[:-1], strict=True)}
+    return named | dict(facts.incidents)
+
+
+def of_names(scheme: str, named: Mapping[str, FactValue]) -> AnyFacts:
+    """The other way round, from a value for every fact of the scheme."""
+    found = tuple((name, value) for name in INCIDENTS if (value := named[name]))
+    values = [named[name] for name in (UPLINK if scheme == "uplink" else SCHEMA)]
+    return (UplinkFacts if scheme == "uplink" else Facts)._make([*values, found])
 
 
 def all_facts(**only: FactValue) -> Iterator[Facts]:
-    """Every assignment of a downlink parcel that can occur (40,960), or those of them with these values, e.g. `brand="zto"`."""
+    """Every assignment of a downlink parcel without incidents (40,960), or those of them with these values, e.g. `brand="zto"`."""
     ranges = ((only[leaf],) if (leaf := name.split(".")[1]) in only else values for name, values in SCHEMA.items())
     return (Facts(*values) for values in product(*ranges))  # type: ignore[arg-type]

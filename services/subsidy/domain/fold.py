@@ -16,7 +16,8 @@ from shared.standing import Directory, Standing
 
 from .events import CLOSING_ACTIONS, Event
 from .facts import AnyFacts, Facts
-from .policy import Decision, Outcome, Policies, Policy
+from .incidents import Behind, behind, found, held_for
+from .policy import DOWNLINK, UPLINK, Decision, Outcome, Policies, Policy
 from .reading import Reading, read
 from .said import CONFIRMED, CONTESTED, NOTHING, NOTHING_TO_PAY, Declared, Said, Word, chosen, decided, placed
 from .uplink import Sent, facts_of, rate, sent
@@ -185,13 +186,13 @@ def _below_reuse(brand: str, reading: Reading, directory: Directory, policies: P
         return _placed(reading, None, Outcome.PENDING, ("evidence.voided",))
     if reading.uplink:
         return _placed(reading, None, Outcome.PENDING, ("uplink.needs_declaration",))
-    return _downlink(brand, reading, deciding_of(brand, reading, directory), policies, said)
+    return _downlink(brand, reading, deciding_of(brand, reading, directory), directory, policies, said)
 
 
-def _downlink(brand: str, reading: Reading, deciding: Deciding | None, policies: Policies, said: Said) -> Assessment:
+def _downlink(brand: str, reading: Reading, deciding: Deciding | None, directory: Directory, policies: Policies, said: Said) -> Assessment:
     """Rules 9 to 13."""
     policy = policies.at(deciding.event.scanned_at) if deciding else None
-    below = _by_policy(brand, reading, deciding, policy, policies, said) if deciding and policy else None
+    below = _by_policy(brand, reading, deciding, policy, directory, policies, said) if deciding and policy else None
     if reading.returned != "none":
         if below is None:
             return _placed(reading, deciding, Outcome.REFUSED, (f"parcel.{reading.returned}",))
@@ -216,13 +217,16 @@ def _declared(brand: str, reading: Reading, declared: Declared, directory: Direc
         return _held_over(_sent(out, declared, Outcome.HELD, ()), ("policy.not_in_force",), said)
     if policy.uplink is None:
         return _sent(out, declared, Outcome.REFUSED, ("uplink.not_subsidised",))
-    decision = policies.decide(policy, facts_of(brand, reading, out, declared, policy.uplink, directory, policy.county_code))
+    facts = facts_of(brand, reading, out, declared, policy.uplink, directory, policy.county_code)
+    reads, station_id = policy.incidents[UPLINK], out.standing.station_id if out.standing else None
+    stands = behind(reads, said.incidents, station_id, out.event.scanned_at, directory) if reads else ()
+    decision = policies.decide(policy, facts._replace(incidents=found(stands)))
     if decision.outcome is Outcome.REFUSED:
         return _sent(out, declared, Outcome.REFUSED, decision.reason_codes, decision=decision)
     rate_id, amount_fen = rate(policy.uplink, declared.freight_fen)
     below = _sent(out, declared, Outcome.PAYABLE, (f"rate.{rate_id}",), net_fen=amount_fen, decision=decision)
     if decision.outcome is Outcome.HELD:
-        below = _held_over(below, decision.reason_codes, said)
+        below = _held_over(below, decision.reason_codes, said, incidents=held_for(stands, policy, decision))
     return _held_over(below, ("transfer.unlinked",), said) if reading.transferred else below
 
 
@@ -245,15 +249,17 @@ def _held_over(
     *,
     about: Sequence[Assessment] = (),
     told: Mapping[bytes, Sequence[bytes]] = MappingProxyType({}),
+    incidents: Sequence[Sequence[str]] = (),
     after: int = -1,
 ) -> Assessment:
     """A hold over an outcome keeps its place and what it would be worth, until a person decides (rule 14).
 
-    `about`: the results that it stands over, where they are several; `told`: contested events and their contents.
+    `about`: the results that it stands over, where they are several; `told`: contested events and their contents; `incidents`: those that
+    it is for.
     """
     if below.reason_codes == (CONFIRMED,):
         return below  # a person has decided that nothing is paid
-    subject = subject_of(reason_codes, about or (below,), told)
+    subject = subject_of(reason_codes, about or (below,), told, incidents)
     word = decided(said.rulings, reason_codes[0], subject, after) if said.rulings else None
     if word == Word.RELEASE and reason_codes[0] not in NOT_RELEASED:
         return below
@@ -263,14 +269,16 @@ def _held_over(
     return held
 
 
-def subject_of(reason_codes: Sequence[str], about: Sequence[Assessment], told: Mapping[bytes, Sequence[bytes]]) -> bytes:
+def subject_of(
+    reason_codes: Sequence[str], about: Sequence[Assessment], told: Mapping[bytes, Sequence[bytes]], incidents: Sequence[Sequence[str]]
+) -> bytes:
     """Digest of what a ruling on a hold is about (rule 14): when any of it changes, nobody has decided that yet.
 
     Not of the outcome below: a hold below that ends without changing what is at stake leaves the one above decided.
     """
     results = dict.fromkeys((a.amount_fen, a.beneficiary_id, a.station_id, a.service_date) for a in about)
     versions = [[str(UUID(bytes=event_id)), *(c.hex() for c in contents)] for event_id, contents in told.items()]
-    return sha256(msgspec.json.encode([reason_codes, list(results), versions])).digest()
+    return sha256(msgspec.json.encode([reason_codes, list(results), [*versions, *incidents]])).digest()
 
 
 _DEPTH = {"village": 0, "township": 1}
@@ -291,7 +299,9 @@ def deciding_of(brand: str, reading: Reading, directory: Directory) -> Deciding 
     return best
 
 
-def _by_policy(brand: str, reading: Reading, deciding: Deciding, policy: Policy, policies: Policies, said: Said) -> Assessment:
+def _by_policy(
+    brand: str, reading: Reading, deciding: Deciding, policy: Policy, directory: Directory, policies: Policies, said: Said
+) -> Assessment:
     """Rule 13."""
     event, standing = deciding
     assert standing, "a downlink parcel is decided at a station"
@@ -308,6 +318,10 @@ def _by_policy(brand: str, reading: Reading, deciding: Deciding, policy: Policy,
         standing.rural,
         policy.distance(standing.division_code),
     )
+    stands: tuple[Behind, ...] = ()
+    if reads := policy.incidents[DOWNLINK]:
+        stands = behind(reads, said.incidents, standing.station_id, event.scanned_at, directory)
+        facts = facts._replace(incidents=found(stands))
     decision = policies.decide(policy, facts)
     if decision.outcome is Outcome.REFUSED:
         return _placed(reading, deciding, Outcome.REFUSED, decision.reason_codes, decision=decision)
@@ -317,7 +331,9 @@ def _by_policy(brand: str, reading: Reading, deciding: Deciding, policy: Policy,
         return _held_over(_placed(reading, deciding, Outcome.HELD, (), decision=decision), decision.reason_codes, said)
     rate = (f"rate.{decision.rate_id}",)
     paid = _placed(reading, deciding, Outcome.PAYABLE, rate, net_fen=decision.amount_fen, decision=decision)
-    return paid if decision.outcome is Outcome.PAYABLE else _held_over(paid, decision.reason_codes, said)
+    if decision.outcome is Outcome.PAYABLE:
+        return paid
+    return _held_over(paid, decision.reason_codes, said, incidents=held_for(stands, policy, decision))
 
 
 def _placed(

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from .facts import AnyFacts, Facts, FactValue, UplinkFacts, by_name, context
+from .facts import INCIDENTS, AnyFacts, Facts, FactValue, UplinkFacts, by_name, context
 
 DOWNLINK, UPLINK = "downlink", "uplink"
 
@@ -191,6 +191,11 @@ class Policy:
     not_below: str | None = None  # the version that 不退坡 compares it with
     golden: tuple[Golden, ...] = ()
     uplink: Uplink | None = None  # None: nothing is paid for uplink parcels
+    incidents: Mapping[str, tuple[str, ...]] = field(init=False)  # by scheme, the facts about incidents that its clauses read: mostly none
+
+    def __post_init__(self) -> None:
+        read = {scheme: {name for c in self.clauses_of(scheme) for name in c.reads} for scheme in (DOWNLINK, UPLINK)}
+        object.__setattr__(self, "incidents", {scheme: tuple(n for n in INCIDENTS if n in names) for scheme, names in read.items()})
 
     def covers(self, moment: datetime) -> bool:
         return self.valid_from <= moment < self.valid_to
@@ -221,7 +226,7 @@ FLAT, FREIGHT = "uplink.flat", "uplink.freight"  # rate ids: the most a parcel c
 
 def decide(policy: Policy, facts: AnyFacts) -> Decision:
     """docs/rules.md 13 and 15, without the operator (who is no fact): clauses in order, then the rate."""
-    seen = context(facts)
+    seen = context(facts, policy.incidents[facts.direction])
     judged = [(clause, clause.program.execute(seen)) for clause in policy.clauses_of(facts.direction)]
     results = tuple((c.clause_id, _result(c.mode, ok)) for c, ok in judged)
     refusals, holds = (tuple(c.reason_code for c, ok in judged if not ok and c.mode is mode) for mode in (Mode.REQUIRE, Mode.HOLD))
@@ -272,6 +277,7 @@ class Policies:
             raise PolicyError("policy.county.mixed", f"the books are one county's, these policies are of {', '.join(sorted(counties))}")
         self.county_code = self.versions[0].county_code if self.versions else None
         self.county_prefix = self.county_code[:6] if self.county_code else None
+        self.incidents = frozenset(name for p in self.versions for names in p.incidents.values() for name in names)  # facts that any reads
         self._decided: dict[tuple[str, AnyFacts], Decision] = {}
         self._by_version = MappingProxyType({p.policy_version: p for p in self.versions})
 

@@ -6,14 +6,14 @@ policy with the one before it (下行补贴不退坡, 垣发改字〔2023〕30�
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from types import MappingProxyType
 from typing import NamedTuple
 
-from .facts import SCHEMAS, TIER_FACTS, AnyFacts, Facts, FactValue, UplinkFacts
-from .policy import DOWNLINK, UPLINK, Decision, Golden, Mode, Outcome, Policy, PolicyError, decide
-
-MAX_ASSIGNMENTS = 100_000
+from .conditions import MAX_ASSIGNMENTS, one_of_each
+from .facts import INCIDENTS, SCHEMAS, TIER_FACTS, AnyFacts, FactValue, of_names
+from .policy import DOWNLINK, UPLINK, Clause, Decision, Golden, Mode, Outcome, Policy, PolicyError, decide
 
 
 class Finding(NamedTuple):
@@ -27,6 +27,7 @@ class Finding(NamedTuple):
 
 def check(policy: Policy, before: Policy | None, texts: Mapping[str, str]) -> list[Finding]:
     """All findings. `before`: the policy that `not_below` names; `texts`: document → its text, where it is kept beside the file."""
+    policy, before = _remembering(policy), _remembering(before) if before else None
     decisions = [decide(policy, facts) for facts in assignments([policy])]
     uplink = [decide(policy, facts) for facts in assignments([policy], scheme=UPLINK)] if policy.uplink else []
     return [
@@ -44,10 +45,14 @@ def check(policy: Policy, before: Policy | None, texts: Mapping[str, str]) -> li
 def assignments(
     policies: Sequence[Policy], given: Mapping[str, FactValue] = MappingProxyType({}), scheme: str = DOWNLINK
 ) -> Iterator[AnyFacts]:
-    """Every assignment of the facts that any of the policies reads and that is not `given`; those that cannot matter at one value each."""
-    read = {name for p in policies for c in p.clauses_of(scheme) for name in c.reads}
-    read |= {f"station.{name}" for name in TIER_FACTS}
-    ranges = [(given[name],) if name in given else values if name in read else values[:1] for name, values in SCHEMAS[scheme].items()]
+    """Every assignment of the facts that any of the policies reads and that is not `given`; those that cannot matter at one value each,
+    and those about incidents at one value of each sort that the conditions tell apart."""
+    clauses = [c for p in policies for c in p.clauses_of(scheme)]
+    read = {name for c in clauses for name in c.reads} | {f"station.{name}" for name in TIER_FACTS}
+    tried = {name: values if name in read else values[:1] for name, values in SCHEMAS[scheme].items()}
+    for name in read & INCIDENTS.keys():
+        tried[name] = one_of_each(name, scheme, [c.condition for c in clauses if name in c.reads])
+    ranges = [(given[name],) if name in given else values for name, values in tried.items()]
     count = 1
     for values in ranges:
         count *= len(values)
@@ -56,8 +61,25 @@ def assignments(
             "policy.facts.too_many",
             f"the conditions read so many facts that {count} cases would have to be tried; at most {MAX_ASSIGNMENTS} are",
         )
-    made = UplinkFacts if scheme == UPLINK else Facts
-    return (made(*values) for values in product(*ranges))  # type: ignore[arg-type]
+    return (of_names(scheme, dict(zip(tried, values, strict=True))) for values in product(*ranges))
+
+
+class _Remembered:
+    """A condition's program that is asked once for what it reads, not for every case: the cases are many, and differ elsewhere."""
+
+    def __init__(self, clause: Clause) -> None:
+        self._program, self._reads = clause.program, [tuple(name.split(".")) for name in clause.reads]
+        self._known: dict[tuple[FactValue, ...], bool] = {}
+
+    def execute(self, seen: Mapping[str, Mapping[str, FactValue]]) -> bool:
+        read = tuple(seen[root][leaf] for root, leaf in self._reads)
+        if read not in self._known:
+            self._known[read] = self._program.execute(seen)
+        return self._known[read]
+
+
+def _remembering(policy: Policy) -> Policy:
+    return replace(policy, clauses=tuple(replace(c, program=_Remembered(c)) for c in policy.clauses))
 
 
 def _nothing_to_pay(policy: Policy) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from .conditions import compile_condition
-from .facts import SCHEMAS, TIER_FACTS, FactValue
+from .facts import COUNTING, INCIDENTS, SCHEMAS, TIER_FACTS, FactValue
 from .policy import Basis, Ceiling, Citation, Clause, Document, Exhaustion, Golden, Mode, Outcome, Policy, PolicyError, Tier, Uplink
 from .said import RESERVED
 
@@ -102,7 +102,7 @@ class _Tables(_Strict):
 
 class _Golden(_Strict):
     name: _Text
-    facts: dict[str, bool | str]
+    facts: dict[str, bool | str | list[str]]
     outcome: Literal["payable", "refused", "held"]
     reason_codes: list[_Code]
     amount_fen: Annotated[int, Meta(ge=0, le=1_000_000)]
@@ -247,11 +247,13 @@ class _Loader:
 
     def _golden(self, i: int, case: _Golden) -> Golden:
         schema = SCHEMAS["uplink" if case.facts.get("parcel.direction") == "uplink" else "downlink"]
-        for name, value in case.facts.items():
+        facts: dict[str, FactValue] = {name: tuple(sorted(v)) if isinstance(v, list) else v for name, v in case.facts.items()}
+        for name, value in facts.items():
             if value not in schema.get(name, ()):
-                known = f"{name} is one of {', '.join(map(str, schema[name]))}" if name in schema else f"there are {', '.join(schema)}"
+                values = f"a list of {', '.join(COUNTING)}" if name in INCIDENTS else f"one of {', '.join(map(str, schema.get(name, ())))}"
+                known = f"{name} is {values}" if name in schema else f"there are {', '.join(schema)}"
                 self._refuse("policy.golden.fact", f"no such fact: {name} = {value}; {known}", ("golden", i, "facts"))
-        return Golden(case.name, MappingProxyType(case.facts), Outcome(case.outcome), tuple(case.reason_codes), case.amount_fen)
+        return Golden(case.name, MappingProxyType(facts), Outcome(case.outcome), tuple(case.reason_codes), case.amount_fen)
 
     def _tiers(self) -> tuple[Tier, ...]:
         """No two tiers of a scheme match the same facts, so that nobody has to know their order to know the amount."""

@@ -6,6 +6,8 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import NamedTuple
 
+from shared.contracts.registry import Incident
+
 
 class Word(StrEnum):
     """What a ruling does to a hold."""
@@ -53,6 +55,7 @@ class Said(NamedTuple):
 
     rulings: tuple[Ruling, ...] = ()
     declared: Declared | None = None
+    incidents: tuple[Incident, ...] = ()  # of the registry, those that name it, by id; looked up where a policy reads them
 
 
 NOTHING = Said()

@@ -11,7 +11,7 @@ from shared.calendar import SHANGHAI
 from shared.standing import Directory
 
 from .events import CLOSING_ACTIONS, FINAL_RECEIPTS, Event
-from .facts import AnyFacts, FactValue, by_name
+from .facts import INCIDENTS, AnyFacts, FactValue, by_name
 from .fold import (
     MAX_COMBINATIONS,
     NOT_RELEASED,
@@ -26,6 +26,7 @@ from .fold import (
     shown_combination,
     versions_that_count,
 )
+from .incidents import Behind, behind
 from .policy import Clause, Decision, Outcome, Policies, Policy
 from .reading import READ_ACTIONS, Reading, at_hub, read
 from .said import CONTESTED, NOTHING, Declared, Ruling, Said, Word
@@ -60,7 +61,7 @@ class Seen:
 class FactUsed:
     name: str
     value: FactValue
-    source_type: str  # station, filing, division, policy, event, parcel
+    source_type: str  # station, filing, division, policy, event, incident, parcel
     source_id: str | None
     source_version: int | None
 
@@ -108,6 +109,7 @@ class Trace:
     alternatives: tuple[Alternative, ...]
     seen: tuple[Seen, ...]  # every version, in order of (scanned_at, event_id, content, mapping_version)
     declared: Declared | None  # by which an uplink parcel was judged
+    incidents: tuple[Behind, ...]  # that stand behind facts which a clause reads
     variants: tuple[Assessment, ...]  # of a contested hold: what its combinations come to, each once
     released: Assessment | None  # of any other hold that a person may release: what the parcel would then be
     policies: Policies = field(repr=False, compare=False)  # in which what was posted earlier finds its words
@@ -122,17 +124,19 @@ def trace(brand: str, events: Sequence[Event], directory: Directory, policies: P
     variants = _variants(brand, versions, directory, policies, said) if assessment.reason_codes == (CONTESTED,) else ()
     policy = (policies.at(moment) if moment else None) or _policy_of_amount(assessment, variants, policies)
     seen = _seen(events, versions, reading, deciding, directory)
+    incidents = _incidents(assessment, policy, deciding, directory, said)
     return Trace(
         brand=brand,
         assessment=assessment,
         deciding=deciding,
         policy=policy,
-        steps=_steps(assessment, policy, deciding, seen, directory, said.declared),
+        steps=_steps(assessment, policy, deciding, seen, directory, said.declared, incidents),
         arithmetic=_arithmetic(assessment, policy),
         alternatives=_alternatives(assessment, policy, policies, said.declared),
         seen=seen,
         variants=variants,
         declared=said.declared if assessment.direction == "uplink" else None,
+        incidents=incidents,
         released=_released(brand, events, directory, policies, said, assessment),
         policies=policies,
     )
@@ -145,6 +149,16 @@ def _deciding(brand: str, assessment: Assessment, reading: Reading, directory: D
         out = sent(brand, reading.left, directory, policies.county_prefix)
         return Deciding(out.event, out.standing) if out else None
     return deciding_of(brand, reading, directory)
+
+
+def _incidents(
+    assessment: Assessment, policy: Policy | None, deciding: Deciding | None, directory: Directory, said: Said
+) -> tuple[Behind, ...]:
+    """Those that the decision was made with."""
+    if policy is None or deciding is None or assessment.decision is None:
+        return ()
+    station_id = deciding.standing.station_id if deciding.standing else None
+    return behind(policy.incidents[assessment.direction], said.incidents, station_id, deciding.event.scanned_at, directory)
 
 
 def _released(
@@ -223,6 +237,7 @@ def _steps(
     seen: Sequence[Seen],
     directory: Directory,
     declared: Declared | None,
+    incidents: Sequence[Behind],
 ) -> tuple[Step, ...]:
     if policy is None or assessment.outcome is None:
         return ()
@@ -232,10 +247,23 @@ def _steps(
         waits = assessment.outcome is not Outcome.REFUSED
         return tuple(Step(c, "unknown" if waits else "not_applicable", ()) for c in clauses)
     told_by = _told_by(decision.facts, seen, directory)
+
+    def used(name: str) -> list[FactUsed]:
+        if name in INCIDENTS:
+            return _incidents_used(name, decision, incidents)
+        return [_fact_used(name, decision, deciding, told_by, declared, directory)]
+
     return tuple(
-        Step(clause, result, tuple(_fact_used(name, decision, deciding, told_by, declared, directory) for name in clause.reads))
+        Step(clause, result, tuple(fact for name in clause.reads for fact in used(name)))
         for clause, (_, result) in zip(clauses, decision.results, strict=True)
     )
+
+
+def _incidents_used(name: str, decision: Decision, incidents: Sequence[Behind]) -> list[FactUsed]:
+    """One for each incident that stands behind the fact; one without a source where none does."""
+    value = by_name(decision.facts).get(name, ())
+    used = [FactUsed(name, value, "incident", b.incident.incident_id, b.incident.version) for b in incidents if b.fact == name]
+    return used or [FactUsed(name, value, "incident", None, None)]
 
 
 def _told_by(facts: AnyFacts, seen: Sequence[Seen], directory: Directory) -> dict[str, Event]:

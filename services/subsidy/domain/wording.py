@@ -244,6 +244,8 @@ SENTENCES: Mapping[str, Words] = {
         "new_tier": "档次由“{old}”改为“{new}”",
         "new_amount": "适用的补贴政策更新后金额由 {old} 元改为 {new} 元",
         "nobody": "（无运营企业）",
+        "incidents": "服务质量问题：{each}。处理有进展时自动重算。",
+        "incident": "{incident} {kind}（{about}）自 {since} 起{status}",
         "ruled": "人工处理：{each}。",
         "ruling": "{at} {by} {decision}（{reason}），理由：{note}",
     },
@@ -299,6 +301,8 @@ SENTENCES: Mapping[str, Words] = {
         "new_tier": "the rate changed from “{old}” to “{new}”",
         "new_amount": "another policy applies, so the amount changed from {old} to {new} yuan",
         "nobody": "(no operator)",
+        "incidents": "Incidents: {each}. When one goes on, the parcel is assessed again by itself.",
+        "incident": "{incident}, {kind} ({about}), since {since} {status}",
         "ruled": "Decided by people: {each}.",
         "ruling": "{at} {by} {decision} ({reason}), because: {note}",
     },
@@ -351,4 +355,44 @@ KINDS: Mapping[str, Words] = {
 RULINGS: Mapping[str, Words] = {
     "zh": {"place": "设置暂缓", "release": "解除暂缓", "confirm": "确认不补"},
     "en": {"place": "placed a hold", "release": "released the hold", "confirm": "confirmed the hold: nothing is paid"},
+}
+
+INCIDENT_KINDS: Mapping[str, Words] = {
+    "zh": {
+        "not_delivered_to_address": "未按址投递",
+        "illegal_charge": "违规收费",
+        "unconsented_receipt": "未经同意代收",
+        "false_data": "弄虚作假",
+    },
+    "en": {
+        "not_delivered_to_address": "not delivered to the address",
+        "illegal_charge": "an illegal charge",
+        "unconsented_receipt": "a receipt without consent",
+        "false_data": "false data",
+    },
+}
+
+INCIDENT_STATUSES: Mapping[str, Words] = {
+    "zh": {
+        "open": "待受理",
+        "investigating": "核查中",
+        "substantiated": "属实",
+        "unfounded": "不属实",
+        "rectified": "已整改",
+        "closed": "已办结",
+    },
+    "en": {
+        "open": "open",
+        "investigating": "under investigation",
+        "substantiated": "substantiated",
+        "unfounded": "unfounded",
+        "rectified": "rectified",
+        "closed": "closed",
+    },
+}
+
+# How an incident concerns the parcel.
+INCIDENT_ABOUT: Mapping[str, Words] = {
+    "zh": {"incident": "涉及本件", "station_incident": "涉及该站点"},
+    "en": {"incident": "names this parcel", "station_incident": "about its station"},
 }

@@ -7,6 +7,7 @@ import msgspec
 from services.subsidy.domain.events import Event
 from services.subsidy.domain.facts import by_name
 from services.subsidy.domain.fold import Assessment, assess
+from services.subsidy.domain.incidents import with_incidents
 from services.subsidy.domain.policy import Decision
 from services.subsidy.domain.said import NOTHING
 from services.subsidy.repository import batch as sql
@@ -139,6 +140,8 @@ class ScanBatches:
                 continue  # declared before its first scan
             named = old or touched.get(key) or of_it.declared
             assert named, "a parcel is here by its row, a scan or a declaration"
+            if policies.incidents:
+                of_it = with_incidents(of_it, key, directory, policies)
             new = assess(named.brand, events[key], directory, policies, of_it)
             if old or new.outcome or key in closing:
                 results.append((key, named.brand, named.waybill_no, old, new))

@@ -4,6 +4,7 @@ from datetime import date
 
 from services.subsidy.domain.events import Event
 from services.subsidy.domain.fold import assess
+from services.subsidy.domain.incidents import with_incidents
 from services.subsidy.domain.policy import Policy
 from services.subsidy.domain.policy_compare import Comparison, as_if_in_force
 from services.subsidy.domain.said import NOTHING
@@ -31,8 +32,8 @@ async def compare_policies(database: Database, old: Policy, new: Policy, period:
                 events[row[0]].append(Event._make(row[1:]))
             said = await said_of(read, keys)
             for key, brand in rows:
-                told = events[key], directory
-                found.add(brand, *(assess(brand, *told, policies, said.get(key, NOTHING)) for policies in (before, after)))
+                told, of_it = (events[key], directory), said.get(key, NOTHING)
+                found.add(brand, *(assess(brand, *told, p, with_incidents(of_it, key, directory, p)) for p in (before, after)))
             last = keys[-1]
     return found
 

@@ -7,6 +7,7 @@ import asyncpg
 
 from services.subsidy.domain.events import Event
 from services.subsidy.domain.explain import Names, Posted, Ruled, Standing, standing, text
+from services.subsidy.domain.incidents import with_incidents
 from services.subsidy.domain.policy import Policies
 from services.subsidy.domain.related import related
 from services.subsidy.domain.said import NOTHING, Said
@@ -81,6 +82,7 @@ async def trace_of(books: Books, known: Known, found: Found) -> Traced:
     directory = await books.directory(known.read, registry_revision)
     policies = await books.policies(known.read, revision)
     said = (await said_of(known.read, [found.key], revision)).get(found.key, NOTHING)
+    said = with_incidents(said, found.key, directory, policies)
     events = [Event._make(tuple(row)[: len(Event._fields)]) for row in found.evidence]
     return Traced(trace(found.brand, events, directory, policies, said), events, directory, policies, said)
 

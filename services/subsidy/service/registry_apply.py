@@ -5,14 +5,17 @@ from typing import NamedTuple
 
 import msgspec
 
+from services.subsidy.domain.facts import ABOUT, NAMING
+from services.subsidy.domain.policy import Policies
 from services.subsidy.repository import batch as sql
 from services.subsidy.repository import standing
 from services.subsidy.service.admin import ADMIN
+from services.subsidy.service.context import policies_of
 from shared import telemetry
-from shared.contracts.registry import AnyRecord, Division, Merchant, Operator, RegistryChange, Station, decode_change
+from shared.contracts.registry import AnyRecord, Division, Incident, Merchant, Operator, RegistryChange, Station, decode_change
 from shared.contracts.scan import TOPIC as SCANS_TOPIC
 from shared.db import Database, Write
-from shared.identity import partition_of
+from shared.identity import parcel_key, partition_of
 from shared.log import Batch, Diverged, Record
 from shared.standing import Directory, sites_of
 
@@ -33,13 +36,19 @@ class RegistryBatches:
         changes = [(record.position, readable(record)) for record in batch.records]
         directory = await self._before_change(tx, batch.next_position - len(changes))
         sites: set[bytes] = set()
+        incidents: list[Incident] = []  # as they were and as they are
         for _, change in changes:
             sites |= sites_behind(directory, change.records)
+            incidents += incidents_of(directory, change.records)
             for record in change.records:
                 directory.put(record)
             sites |= sites_behind(directory, change.records)
         await standing.store_snapshots(tx, ((position, change.records) for position, change in changes))
-        await self._ask(tx, batch.batch_no, sites, await _declared_behind(tx, changes))
+        keys = await _declared_behind(tx, changes)
+        if incidents:
+            about, named = concerned(incidents, policies_of(await standing.policies(tx)), directory)
+            sites, keys = sites | about, sorted(named.union(keys))
+        await self._ask(tx, batch.batch_no, sites, keys)
         async with self._database.unblocked(tx):
             await tx.execute(sql.CLOSE_BATCH, ADMIN, batch.batch_no, batch.next_position, batch.next_position - 1)
         self._directory = batch.next_position, directory
@@ -94,6 +103,21 @@ async def _declared_behind(tx: Write, changes: Sequence[tuple[int, RegistryChang
     if not merchants and not county:
         return []
     return [row[0] for row in await tx.fetch(standing.DECLARED_BY, None if county else sorted(merchants))]
+
+
+def incidents_of(directory: Directory, records: Sequence[AnyRecord]) -> list[Incident]:
+    """The incidents among the changed records, with what the directory had of each until now."""
+    new = [r for r in records if isinstance(r, Incident)]
+    return [*new, *(old for r in new if (old := directory.incidents.get(r.incident_id)))]
+
+
+def concerned(incidents: Sequence[Incident], policies: Policies, directory: Directory) -> tuple[set[bytes], set[bytes]]:
+    """-> (sites of the stations that they are about, parcels that they name), each where some policy reads that of their kind."""
+    read = policies.incidents
+    stations = {i.station_id for i in incidents if f"{ABOUT}.{i.kind}" in read}
+    sites = (sites_of(directory.stations[s]) for s in stations if s in directory.stations)
+    named = (p for i in incidents if f"{NAMING}.{i.kind}" in read for p in i.parcels)
+    return set().union(*sites), {parcel_key(p.brand, p.waybill_no) for p in named}
 
 
 def sites_behind(directory: Directory, records: Sequence[AnyRecord]) -> set[bytes]:
