@@ -2,9 +2,9 @@
 
 独立复算：只凭两本日志与政策，不用本系统的代码，逐件算到分。
 
-It uses nothing of the platform but HTTP and docs/rules.md (see rules.py). An auditor carries this file, months.py, records.py, rules.py and
-uplink_rules.py away to any machine with Python 3.11 or newer and two packages (pip install httpx common-expression-language), and runs,
-with a token of the role auditor:
+It uses nothing of the platform but HTTP and docs/rules.md (see rules.py). An auditor carries this file, incident_rules.py, months.py,
+records.py, rules.py and uplink_rules.py away to any machine with Python 3.11 or newer and two packages
+(pip install httpx common-expression-language), and runs, with a token of the role auditor:
 
     python recompute.py --ingest http://127.0.0.1:8101 --registry http://127.0.0.1:8102 \\
         --subsidy http://127.0.0.1:8103 --token JWT --policy yuanqu-2023.1.toml
@@ -35,21 +35,23 @@ from types import MappingProxyType
 if __package__:
     import httpx
 
+    from deploy.demo.incident_rules import by_parcel
     from deploy.demo.months import adjusted_fen, compare_months, is_adjustment, limits_of
     from deploy.demo.records import Declared, Json, Registry, Ruling, Scan, content_of, partition_of, ruling_of, scan_of, shanghai_day
     from deploy.demo.rules import Policy, Result, judge
     from deploy.demo.uplink_rules import live
-else:  # carried away, beside months.py, records.py, rules.py and uplink_rules.py
+else:  # carried away, beside incident_rules.py, months.py, records.py, rules.py and uplink_rules.py
     try:
         import httpx
+        from incident_rules import by_parcel  # type: ignore[import-not-found, no-redef]
         from months import adjusted_fen, compare_months, is_adjustment, limits_of  # type: ignore[import-not-found, no-redef]
         from records import Declared, Json, Registry, Ruling, Scan, content_of, partition_of, ruling_of, scan_of, shanghai_day  # type: ignore[import-not-found, no-redef]
         from rules import Policy, Result, judge  # type: ignore[import-not-found, no-redef]
         from uplink_rules import live  # type: ignore[import-not-found, no-redef]
     except ModuleNotFoundError as missing:
         sys.exit(
-            f"缺少 {missing.name} · it is missing: keep months.py, records.py, rules.py and uplink_rules.py beside it, and "
-            "pip install httpx common-expression-language"
+            f"缺少 {missing.name} · it is missing: keep incident_rules.py, months.py, records.py, rules.py and uplink_rules.py beside it, "
+            "and pip install httpx common-expression-language"
         )
 
 PAGE = 1000
@@ -405,8 +407,9 @@ def recompute(
         known = Registry.of([json.loads(text) for log in changes for text in log.values])
         policies = [Policy(document) for document in answered]
         rulings, declared = read_rulings(client, subsidy), read_declared(client, subsidy)
+        naming = by_parcel(known)
         results = {
-            parcel: judge(parcel[0], told, known, policies, rulings.get(parcel, ()), declared.get(parcel))
+            parcel: judge(parcel[0], told, known, policies, rulings.get(parcel, ()), declared.get(parcel), naming.get(parcel, ()))
             for parcel, told in parcels.items()
         }
         differences += compare(client, subsidy, results, answered, month)

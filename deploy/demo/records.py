@@ -125,11 +125,12 @@ class Declared:
 
 @dataclass(slots=True)
 class Registry:
-    """The newest snapshot of every station, division and merchant, and who claims which site."""
+    """The newest snapshot of every station, division, merchant and incident, and who claims which site."""
 
     stations: dict[str, Json] = field(default_factory=dict)
     merchants: dict[str, Json] = field(default_factory=dict)
     divisions: dict[str, Json] = field(default_factory=dict)
+    incidents: dict[str, Json] = field(default_factory=dict)
     claims: dict[Site, list[tuple[Json, str]]] = field(default_factory=dict)
 
     @classmethod
@@ -144,6 +145,8 @@ class Registry:
                     registry.divisions[record["code"]] = record
                 elif record["type"] == "merchant":
                     registry.merchants[record["merchant_id"]] = record
+                elif record["type"] == "incident":
+                    registry.incidents[record["incident_id"]] = record
         for station_id, station in registry.stations.items():
             for alias in station["aliases"]:
                 site = site_of(alias["namespace"], alias["site_code"], alias["site_name"])

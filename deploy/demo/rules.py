@@ -18,9 +18,11 @@ import cel
 
 if __package__:
     from deploy.demo import uplink_rules
+    from deploy.demo.incident_rules import Seen
     from deploy.demo.records import CLOSING, RECEIPTS, Declared, Json, Registry, Ruling, Scan, holds, shanghai_day
 else:  # carried away
     import uplink_rules  # type: ignore[import-not-found, no-redef]
+    from incident_rules import Seen  # type: ignore[import-not-found, no-redef]
     from records import CLOSING, RECEIPTS, Declared, Json, Registry, Ruling, Scan, holds, shanghai_day  # type: ignore[import-not-found, no-redef]
 
 DEPTH = {"village": 0, "township": 1}  # the deepest level decides
@@ -36,6 +38,7 @@ class Decided:
     reasons: tuple[str, ...]
     amount_fen: int = 0
     holds: tuple[str, ...] = ()  # reasons of the clauses that hold what would be paid
+    held_by: tuple[str, ...] = ()  # their conditions
 
 
 class Policy:
@@ -49,13 +52,15 @@ class Policy:
         self.uplink_clauses = [(c, cel.compile(c["condition"])) for c in document["clauses"] if c["scheme"] == "uplink"]
         self.tiers = [t for t in document["tiers"] if t["scheme"] == "downlink"]
         self.distance: Mapping[str, str] = document["tables"].get("distance", {})
+        self.reads_incidents = any("incident." in c["condition"] for c in document["clauses"])
         self.memo: dict[tuple[object, ...], Decided] = {}
 
     def in_force(self, at: datetime) -> bool:
         return bool(self.document["status"] == "active") and holds(self.document, at)
 
     def decide(self, facts: Json, has_operator: bool) -> Decided:
-        key = (*facts["parcel"].values(), *facts["deciding"].values(), *facts["station"].values(), has_operator)
+        incidents = json.dumps([facts.get("incident"), facts.get("station_incident")])
+        key = (*facts["parcel"].values(), *facts["deciding"].values(), *facts["station"].values(), incidents, has_operator)
         if key not in self.memo:
             self.memo[key] = self._decide(facts, has_operator)
         return self.memo[key]
@@ -69,8 +74,9 @@ class Policy:
         tier = next((t for t in self.tiers if all(facts["station"][name] == wanted for name, wanted in t["when"].items())), None)
         if tier is None:
             return Decided("held", ("policy.no_rate",))
-        holds = tuple(c["reason_code"] for c in failed if c["mode"] == "hold")
-        return Decided("payable", (f"rate.{tier['rate_id']}",), tier["amount_fen"], holds)
+        holding = [c for c in failed if c["mode"] == "hold"]
+        holds, held_by = tuple(c["reason_code"] for c in holding), tuple(c["condition"] for c in holding)
+        return Decided("payable", (f"rate.{tier['rate_id']}",), tier["amount_fen"], holds, held_by)
 
 
 # the fold
@@ -106,10 +112,11 @@ NOT_RELEASED = ("policy.not_in_force", "policy.no_rate", "evidence.contested")
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """The rulings on one parcel, in the order of their revisions, and the row that declares it."""
+    """The rulings on one parcel, in the order of their revisions, the row that declares it, and the incidents that name it."""
 
     rulings: tuple[Ruling, ...] = ()
     declared: Declared | None = None
+    naming: tuple[Json, ...] = ()
 
     def over(
         self, below: Result, reasons: tuple[str, ...], about: Iterable[Result] = (), told: Iterable[list[str]] = (), after: int = -1
@@ -156,9 +163,9 @@ def subject_of(reasons: tuple[str, ...], about: list[Result], told: Iterable[lis
 
 def judge(
     brand: str, versions: Iterable[Scan], registry: Registry, policies: list[Policy], rulings: Iterable[Ruling] = (),
-    declared: Declared | None = None,
+    declared: Declared | None = None, naming: Iterable[Json] = (),
 ) -> Result:  # fmt: skip
-    people = People(tuple(sorted(rulings, key=lambda r: r.revision)), declared)
+    people = People(tuple(sorted(rulings, key=lambda r: r.revision)), declared, tuple(naming))
     return people.by_hand(judge_evidence(brand, versions, registry, policies, people))
 
 
@@ -276,12 +283,15 @@ def judge_declared(brand: str, left: list[Scan], declared: Declared, registry: R
     if policy.document["uplink"] is None:
         return replace(result, outcome="refused", reasons=("uplink.not_subsidised",))
     seen = uplink_rules.facts(brand, returned(left), left, out, declared, policy, registry)
+    incidents = Seen.at(people.naming, station_id if standing else None, scan.at, registry) if policy.reads_incidents else None
+    seen |= incidents.facts() if incidents else {}
     if refusals := uplink_rules.clauses_not_met(policy, seen, "require"):
-        return replace(result, outcome="refused", reasons=refusals)
+        return replace(result, outcome="refused", reasons=tuple(c["reason_code"] for c in refusals))
     reason, fen = uplink_rules.amount(policy, declared)
     result = replace(result, outcome="payable", reasons=(reason,), net_fen=fen)
-    if holds := uplink_rules.clauses_not_met(policy, seen, "hold"):
-        result = people.over(result, holds)
+    if holding := uplink_rules.clauses_not_met(policy, seen, "hold"):
+        told = incidents.held_for(c["condition"] for c in holding) if incidents else []
+        result = people.over(result, tuple(c["reason_code"] for c in holding), told=told)
     return people.over(result, ("transfer.unlinked",)) if any(e.action == "transferred" for e in left) else result
 
 
@@ -358,8 +368,10 @@ def by_policy(
             "distance": policy.distance.get(standing["division_code"], "near"),
         },
     }
-    decided = policy.decide(facts, standing["operator_id"] is not None)
+    incidents = Seen.at(people.naming, station_id, scan.at, registry) if policy.reads_incidents else None
+    decided = policy.decide(facts | (incidents.facts() if incidents else {}), standing["operator_id"] is not None)
     result = placed(replace(pending, outcome=decided.outcome, reasons=decided.reasons, net_fen=decided.amount_fen), deciding, registry)
     if decided.outcome == "held":
         return people.over(replace(result, reasons=()), decided.reasons)
-    return people.over(result, decided.holds) if decided.holds else result
+    told = incidents.held_for(decided.held_by) if incidents else []
+    return people.over(result, decided.holds, told=told) if decided.holds else result

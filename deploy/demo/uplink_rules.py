@@ -70,8 +70,8 @@ def day_of(day: object) -> date:
     return date.fromisoformat(str(day))
 
 
-def clauses_not_met(policy: "Policy", seen: Json, mode: str) -> tuple[str, ...]:
-    return tuple(c["reason_code"] for c, condition in policy.uplink_clauses if c["mode"] == mode and condition.execute(seen) is not True)
+def clauses_not_met(policy: "Policy", seen: Json, mode: str) -> list[Json]:
+    return [c for c, condition in policy.uplink_clauses if c["mode"] == mode and condition.execute(seen) is not True]
 
 
 def amount(policy: "Policy", declared: Declared) -> tuple[str, int]:

@@ -12,17 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.demo import records, rules
+from deploy.demo import incident_rules, records, rules
 from services.subsidy.domain.events import Event, read_scan
 from services.subsidy.domain.fold import assess, contested_events, versions_that_count
+from services.subsidy.domain.incidents import with_incidents
 from services.subsidy.domain.policy import Policies
 from services.subsidy.domain.policy_file import load
 from services.subsidy.domain.said import BY_HAND, Choice, Declared, Ruling, Said, digest_of
 from services.subsidy.settings import POLICIES
 from shared.calendar import SHANGHAI
-from shared.contracts.registry import decode_change
+from shared.contracts.registry import IncidentKind, decode_change
 from shared.contracts.scan import Action, decode_scan
+from shared.identity import parcel_key
 from shared.standing import Directory
+from tests import incident_support
 
 FILE = POLICIES / "yuanqu-2023.1.toml"
 SINCE, MIDDLE = "2023-01-01T00:00:00+08:00", "2023-07-14T15:00:00+08:00"
@@ -133,27 +136,78 @@ FILES = {  # the shipped file, and what next year's may say
     "no uplink": TEXT[: TEXT.index("[uplink]")]
     + TEXT[TEXT.index("# --- cases that travel") : TEXT.index("[[golden]]")]
     + TEXT[TEXT.index("# --- distance") :],
+    # Not as a county would write it: every status and several kinds, of both sorts of parcels.
+    "incidents": incident_support.policy_text()
+    + incident_support.clause(
+        "uplink", "hold", "!('open' in incident.false_data || 'closed' in station_incident.illegal_charge)", "uplink.incident"
+    )
+    + incident_support.clause("uplink", "require", "!('rectified' in incident.illegal_charge)", "uplink.charged")
+    + incident_support.clause("downlink", "hold", "size(station_incident.illegal_charge) < 2", "downlink.charged"),
 }
+Incidents = list[dict[str, Any]]
+PATHS = [
+    path.split()
+    for path in (
+        "open", "open investigating", "open substantiated", "open substantiated rectified", "open substantiated rectified closed",
+        "open unfounded", "open unfounded closed", "open unfounded closed investigating", "open unfounded investigating",
+    )
+]  # fmt: skip
 
 
 @cache
-def platform(policy: str) -> tuple[Directory, Policies]:
-    return Directory.of(decode_change(json.dumps(CHANGE).encode()).records), Policies([load(FILES[policy].encode())])
+def of_platform(policy: str) -> tuple[Any, Policies]:
+    return decode_change(json.dumps(CHANGE).encode()).records, Policies([load(FILES[policy].encode())])
+
+
+def platform(policy: str, incidents: Incidents) -> tuple[Directory, Policies]:
+    known, policies = of_platform(policy)
+    more = decode_change(json.dumps(CHANGE | {"records": incidents}).encode()).records
+    return Directory.of([*known, *more]), policies
 
 
 @cache
-def auditor(policy: str) -> tuple[records.Registry, list[rules.Policy]]:
+def of_auditor(policy: str) -> list[rules.Policy]:
     document = tomllib.loads(FILES[policy])
     valid = {name: document[name].isoformat() for name in ("valid_from", "valid_to")}
-    return records.Registry.of([CHANGE]), [rules.Policy(document | valid | {"status": "active"} | {"uplink": document.get("uplink")})]
+    return [rules.Policy(document | valid | {"status": "active"} | {"uplink": document.get("uplink")})]
 
 
 @st.composite
-def parcels(draw: st.DrawFn, *, leaves: bool = False) -> list[dict[str, Any]]:
+def incidents(draw: st.DrawFn) -> Incidents:
+    """Of few stations and few kinds, about the moments of the scans; some name the parcel, or another."""
+    made: Incidents = []
+    for number in range(draw(st.sampled_from([0, 1, 1, 2, 3]))):
+        path = draw(st.sampled_from(PATHS))
+        starts = sorted(draw(st.sets(st.sampled_from([-300 * 24, -1, 0, 1, 2, 3, 11, 500]), min_size=len(path), max_size=len(path))))
+        moments = [(datetime(2023, 7, 14, 12, tzinfo=SHANGHAI) + timedelta(hours=h)).isoformat() for h in starts]
+        segments = [
+            {"valid_from": a, "valid_to": b, "status": status, "due_on": None, "note": None}
+            for a, b, status in zip(moments, [*moments[1:], None], path, strict=True)
+        ]
+        named = draw(st.sampled_from([[], ["731"], ["731", "732"], ["732"]]))
+        made.append(
+            {
+                "type": "incident",
+                "version": len(segments),
+                "incident_id": f"inc_{number + 8}",
+                "kind": draw(st.sampled_from([IncidentKind.FALSE_DATA, IncidentKind.FALSE_DATA, IncidentKind.ILLEGAL_CHARGE])),
+                "source": "finding",
+                "station_id": draw(st.sampled_from([None, "stn_远村", "stn_近村", "stn_镇上", "stn_县仓"])),
+                "operator_id": None,
+                "parcels": [{"brand": "zto", "waybill_no": waybill} for waybill in named],
+                "summary": "-",
+                "segments": segments,
+            }
+        )
+    return made
+
+
+@st.composite
+def parcels(draw: st.DrawFn, *, leaves: bool = False, most: int = 7) -> list[dict[str, Any]]:
     """The log's values of one parcel: few places, few moments, so that ties and contradictions are common. `leaves`: often uplink."""
     numbers = count(1)
     values: list[dict[str, Any]] = []
-    for _ in range(draw(st.integers(1, 7))):
+    for _ in range(draw(st.integers(1, most))):
         again = draw(st.booleans()) and values and draw(st.integers(0, 3)) == 0
         event_id = (
             draw(st.sampled_from(values))["event_id"]
@@ -210,13 +264,16 @@ def row_of(d: records.Declared | None) -> Declared | None:
 
 
 @st.composite
-def rulings(draw: st.DrawFn, values: list[dict[str, Any]], policy: str, declared: records.Declared | None = None) -> list[Ruling]:
-    """What people decide of what the platform holds, by what it says that this is about."""
+def rulings(
+    draw: st.DrawFn, values: list[dict[str, Any]], policy: str, told: Incidents, declared: records.Declared | None = None
+) -> list[Ruling]:
+    """What people decide of what the platform holds, by what it says that this is about; some of it before all was told."""
     made: list[Ruling] = []
     for number in range(draw(st.integers(0, 4))):
-        said = Said(tuple(made), row_of(declared))
+        directory, policies = platform(policy, told[: draw(st.integers(0, len(told)))] if draw(st.booleans()) else told)
+        said = said_of(made, declared, directory, policies)
         events = events_of(values[: draw(st.integers(1, len(values)))] if draw(st.booleans()) else values)
-        held = assess("zto", events, *platform(policy), said)
+        held = assess("zto", events, directory, policies, said)
         if held.subject is None or draw(st.integers(0, 4)) == 0:
             made.append(Ruling(number, "place", draw(st.sampled_from(BY_HAND)), None, {}))
             continue
@@ -235,8 +292,15 @@ def shown(ruling: Ruling) -> dict[str, Any]:
     return plain | {"subject": subject, "choices": choices}
 
 
-def by_platform(values: list[dict[str, Any]], policy: str, said: list[Ruling], declared: records.Declared | None = None) -> tuple[Any, ...]:
-    a = assess("zto", events_of(values), *platform(policy), Said(tuple(said), row_of(declared)))
+def said_of(rulings: list[Ruling], declared: records.Declared | None, directory: Directory, policies: Policies) -> Said:
+    return with_incidents(Said(tuple(rulings), row_of(declared)), parcel_key("zto", "731"), directory, policies)
+
+
+def by_platform(
+    values: list[dict[str, Any]], policy: str, told: Incidents, said: list[Ruling], declared: records.Declared | None = None
+) -> tuple[Any, ...]:
+    known = platform(policy, told)
+    a = assess("zto", events_of(values), *known, said_of(said, declared, *known))
     return (
         a.outcome and str(a.outcome),
         a.reason_codes,
@@ -250,26 +314,53 @@ def by_platform(values: list[dict[str, Any]], policy: str, said: list[Ruling], d
     )
 
 
-def by_auditor(values: list[dict[str, Any]], policy: str, said: list[Ruling], declared: records.Declared | None = None) -> tuple[Any, ...]:
+def by_auditor(
+    values: list[dict[str, Any]], policy: str, told: Incidents, said: list[Ruling], declared: records.Declared | None = None
+) -> tuple[Any, ...]:
     people = [records.ruling_of(shown(ruling)) for ruling in reversed(said)]
-    r = rules.judge("zto", [records.scan_of(v) for v in values], *auditor(policy), people, declared)
+    registry = records.Registry.of([CHANGE, {"records": told}])
+    naming = incident_rules.by_parcel(registry).get(("zto", "731"), ())
+    r = rules.judge("zto", [records.scan_of(v) for v in values], registry, of_auditor(policy), people, declared, naming)
     direction = r.direction if r.outcome else None
     return r.outcome, r.reasons, r.net_fen, r.held_fen, r.beneficiary_id, r.station_id, r.township_code, r.service_date, direction
 
 
-@settings(max_examples=800, deadline=None)
-@given(parcels(), st.sampled_from(sorted(FILES)), st.data())
-def test_both_say_the_same(values: list[dict[str, Any]], policy: str, data: st.DataObject) -> None:
-    assert by_auditor(values, policy, []) == by_platform(values, policy, [])
-    said = data.draw(rulings(values, policy))
-    assert by_auditor(values, policy, said) == by_platform(values, policy, said)
+POLICY = st.sampled_from(sorted(FILES))
 
 
 @settings(max_examples=800, deadline=None)
-@given(parcels(leaves=True), st.sampled_from(sorted(FILES)), DECLARED, st.data())
+@given(parcels(), POLICY, incidents(), st.data())
+def test_both_say_the_same(values: list[dict[str, Any]], policy: str, told: Incidents, data: st.DataObject) -> None:
+    assert by_auditor(values, policy, told, []) == by_platform(values, policy, told, [])
+    said = data.draw(rulings(values, policy, told))
+    assert by_auditor(values, policy, told, said) == by_platform(values, policy, told, said)
+
+
+@settings(max_examples=800, deadline=None)
+@given(parcels(leaves=True), POLICY, incidents(), DECLARED, st.data())
 def test_both_say_the_same_of_what_was_declared(
-    values: list[dict[str, Any]], policy: str, declared: records.Declared, data: st.DataObject
+    values: list[dict[str, Any]], policy: str, told: Incidents, declared: records.Declared, data: st.DataObject
 ) -> None:
-    assert by_auditor(values, policy, [], declared) == by_platform(values, policy, [], declared)
-    said = data.draw(rulings(values, policy, declared))
-    assert by_auditor(values, policy, said, declared) == by_platform(values, policy, said, declared)
+    assert by_auditor(values, policy, told, [], declared) == by_platform(values, policy, told, [], declared)
+    said = data.draw(rulings(values, policy, told, declared))
+    assert by_auditor(values, policy, told, said, declared) == by_platform(values, policy, told, said, declared)
+
+
+@settings(max_examples=800, deadline=None)
+@given(parcels(most=2), st.sampled_from(["远村", "近村", "镇上"]), st.integers(0, 3), incidents(), st.data())
+def test_both_say_the_same_of_what_incidents_hold(
+    values: list[dict[str, Any]], site: str, hours: int, told: Incidents, data: st.DataObject
+) -> None:
+    """Parcels that would mostly be paid."""
+    at = (datetime(2023, 7, 14, 12, tzinfo=SHANGHAI) + timedelta(hours=hours)).isoformat()
+    plain = {"event_id": "00000000-0000-8000-8000-999999999999", "action": "station_inbound", "retracts": None, "origin": None}
+    values = [*values, values[0] | plain | {"scanned_at": at, "site_name": site}]
+    assert by_auditor(values, "incidents", told, []) == by_platform(values, "incidents", told, [])
+    said = data.draw(rulings(values, "incidents", told))
+    assert by_auditor(values, "incidents", told, said) == by_platform(values, "incidents", told, said)
+
+
+@settings(max_examples=200, deadline=None)
+@given(parcels(), incidents(), st.sampled_from(sorted(FILES.keys() - {"incidents"})))
+def test_a_policy_that_reads_no_incident_decides_as_if_there_were_none(values: list[dict[str, Any]], told: Incidents, policy: str) -> None:
+    assert by_platform(values, policy, told, []) == by_platform(values, policy, [], [])

@@ -324,7 +324,7 @@ def carried(place: Path, *arguments: str, packages: str = sysconfig.get_path("pu
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
-    for name in ("recompute.py", "months.py", "records.py", "rules.py", "uplink_rules.py"):
+    for name in ("recompute.py", "incident_rules.py", "months.py", "records.py", "rules.py", "uplink_rules.py"):
         shutil.copy(Path(recomputation.__file__).with_name(name), tmp_path)
     return tmp_path
 
