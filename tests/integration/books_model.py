@@ -1,7 +1,8 @@
 """What the books must come to, as slowly and plainly as docs/rules.md says it: lists and loops, nothing shared with the services.
 
 One operator's two village stations, one filed since a day that may move, parcels of one brand, two months, a ceiling, a budget that
-waits (`hold`), holds by hand, and uplink parcels of one merchant under a cap. Under 200 lines, so that it can be believed by reading.
+waits (`hold`), holds by hand, incidents that hold or deny, and uplink parcels of one merchant under a cap. Under 200 lines, so that it can
+be believed by reading.
 """
 
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ class Model:
     returned: set[str] = field(default_factory=set)
     declared: set[str] = field(default_factory=set)
     held: set[str] = field(default_factory=set)
+    told: dict[str, str] = field(default_factory=dict)  # waybill → the status of the incident of false data that names it
+    suspected: tuple[date, str] | None = None  # the station that may be filed: since when, and the status of that incident
     filed_since: date | None = None
     money: int = 0
     closed: str = ""  # the last month that is closed
@@ -57,6 +60,10 @@ class Model:
         if waybill not in self.inbound or waybill in self.held:
             return None
         day, may_be_filed = self.inbound[waybill]
+        if self.told.get(waybill, "unfounded") != "unfounded":
+            return None  # open or investigating: held; substantiated and what follows from it: denied
+        if may_be_filed and self.suspected and day >= self.suspected[0] and self.suspected[1] in ("open", "investigating"):
+            return None
         filed = may_be_filed and self.filed_since is not None and day >= self.filed_since
         return FILED if filed else UNFILED, "downlink", day
 

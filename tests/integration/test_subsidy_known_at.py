@@ -21,6 +21,7 @@ from services.subsidy.service.tenancy import Tenant
 from services.subsidy.settings import POLICIES
 from shared.problems import Problem
 from tests.conftest import MakeDatabase
+from tests.incident_support import incident, policy
 from tests.integration.subsidy_books import COUNTY, PARTITIONS, Books, at, cells, emptied, filing, merchant, scan, station
 from tests.integration.test_subsidy_closing import FILED_SITE, august, filed_station
 from tests.integration.test_subsidy_machine import REVIEWER
@@ -32,7 +33,7 @@ WAYBILLS = [*(f"DOWN{n}" for n in range(8)), *(f"SENT{n}" for n in range(4))]
 
 
 def life(seed: int) -> list[Op]:
-    """Scans, late ones, returns, registry changes, declarations, holds, money and a close, in some order."""
+    """Scans, late ones, returns, registry changes, incidents, declarations, holds, money and a close, in some order."""
     chance = random.Random(seed)
     ops: list[Op] = []
     for n in range(8):
@@ -46,6 +47,9 @@ def life(seed: int) -> list[Op]:
         lambda b: b.change(filed_station(2, at(12))),
         lambda b: b.change(station(filings=[filing(at(3))], version=2)),
         lambda b: b.change(merchant()),
+        lambda b: b.change(incident((at(4), "open"), waybills=("DOWN0", "DOWN3"), station_id="stn_42")),
+        lambda b: b.change(incident((at(4), "open"), (at(9), "substantiated"), waybills=("DOWN3",), station_id="stn_42")),
+        lambda b: b.change(incident((at(4), "open"), waybills=("DOWN1", "DOWN4"), kind="illegal_charge", incident_id="inc_2")),
         lambda b: held(b, "DOWN2"),
         lambda b: Budgets(Known(b.database)).add(MONEY, "finance-1"),
     ]
@@ -125,7 +129,7 @@ async def test_what_was_known_then_is_what_a_replay_comes_to(subsidy_dsns: Any, 
     ops = life(seed)
     stops = sorted(random.Random(seed).sample(range(1, len(ops)), 4))
     then: list[tuple[int, int, datetime]] = []
-    async with emptied(subsidy_dsns) as books:
+    async with emptied(subsidy_dsns, [policy()]) as books:
         await books.change(filed_station())
         for n, op in enumerate(ops, 1):
             await told(books, op)
@@ -134,7 +138,7 @@ async def test_what_was_known_then_is_what_a_replay_comes_to(subsidy_dsns: Any, 
                 then.append((n, row["revision"], row["recorded_at"]))
         await merge(books.database, date.max)
         for n, revision, recorded_at in then:
-            async with emptied(fresh_dsns) as fresh:
+            async with emptied(fresh_dsns, [policy()]) as fresh:
                 await fresh.change(filed_station())
                 for op in ops[:n]:
                     await told(fresh, op)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Coroutine
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,9 +20,10 @@ from services.subsidy.service.closing import Closings
 from services.subsidy.service.declarations import Declarations
 from services.subsidy.service.holds import Holds
 from services.subsidy.service.known import Books as Known
-from services.subsidy.settings import POLICIES
 from shared.auth import Principal
 from shared.calendar import SHANGHAI
+from shared.contracts.registry import Incident
+from tests.incident_support import incident, policy_text
 from tests.integration.books_model import CAP, LIMIT, Model
 from tests.integration.subsidy_books import COUNTY, Books, audit, emptied, filing, merchant, scan
 from tests.integration.test_subsidy_closing import FILED_SITE, filed_station
@@ -34,12 +35,21 @@ T = TypeVar("T")
 DOWN = st.sampled_from([f"DOWN{n}" for n in range(6)])
 UP = st.sampled_from([f"SENT{n}" for n in range(5)])
 DAYS = st.builds(lambda month, day: date(2023, month, day), st.sampled_from([7, 8]), st.integers(1, 28))
+# How an incident may go on, and how it may not go on at all.
+NEXT = {
+    "open": ["investigating", "substantiated", "unfounded"],
+    "investigating": ["substantiated", "unfounded"],
+    "substantiated": ["rectified"],
+    "rectified": ["closed", "substantiated"],
+    "unfounded": ["investigating"],
+    "closed": ["investigating"],
+}
 REVIEWER = Principal("li", frozenset({"reviewer"}), frozenset({"holds:decide"}))
 
 
 def policy() -> tuple[Any, str]:
-    """The shipped one with a lower ceiling and cap, and a merchant's year without conditions."""
-    text = (POLICIES / "yuanqu-2023.1.toml").read_text()
+    """The shipped one with clauses about incidents, a lower ceiling and cap, and a merchant's year without conditions."""
+    text = policy_text()
     for old, new in (
         ("limit_fen_per_parcel = 50", f"limit_fen_per_parcel = {LIMIT}"), ("min_parcels = 1000\n", "min_parcels = 0\n"),
         ("min_sales_fen = 10_000_000", "min_sales_fen = 0"), ("cap_fen = 100_000_000", f"cap_fen = {CAP}"),
@@ -58,6 +68,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.dsns, self.loop, self.opened = dsns, asyncio.new_event_loop(), contextlib.AsyncExitStack()
         self.model, self.version, self.gifts = Model(), 1, 0
+        self.steps: dict[str, list[tuple[datetime, str]]] = {}  # of each incident
         self.books: Books
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
@@ -124,6 +135,28 @@ class Machine(RuleBasedStateMachine):
         self.model.held.add(waybill)
         body = NewHold(brand="zto", waybill_no=waybill, reason_code="hold.suspicion", note="同一天三百件")
         self.settled(Holds(self.known).place(REVIEWER, body))
+
+    def gone_on(self, incident_id: str, data: st.DataObject, since: datetime, **about: Any) -> tuple[str, Incident]:
+        """It is told, or takes its next step, long after all scans; -> its status, its record."""
+        steps = self.steps.setdefault(incident_id, [])
+        if steps:
+            steps.append((at(date(2023, 9, 1)) + timedelta(hours=len(steps)), data.draw(st.sampled_from(NEXT[steps[-1][1]]))))
+        else:
+            steps.append((since, "open"))
+        return steps[-1][1], incident(*steps, incident_id=incident_id, **about)
+
+    @rule(waybill=DOWN, day=DAYS, data=st.data())
+    def is_complained_of(self, waybill: str, day: date, data: st.DataObject) -> None:
+        """Before or after its scans; a further complaint is the next step of the first."""
+        self.model.told[waybill], record = self.gone_on(f"inc_{waybill}", data, at(day), waybills=(waybill,))
+        self.settled(self.books.change(record))
+
+    @rule(day=DAYS, data=st.data())
+    def station_is_suspected(self, day: date, data: st.DataObject) -> None:
+        since = self.model.suspected[0] if self.model.suspected else day
+        status, record = self.gone_on("inc_station", data, at(since, 0), station_id="stn_43")
+        self.model.suspected = since, status
+        self.settled(self.books.change(record))
 
     @rule(fen=st.integers(1, 200))
     def money_comes(self, fen: int) -> None:
