@@ -51,7 +51,7 @@ class GoldenCase(Shape):
     """A case that travels with the policy: these facts, whatever the others are, come to this."""
 
     name: str
-    facts: dict[str, str | bool]
+    facts: dict[str, str | bool | list[str]]
     outcome: str
     reason_codes: list[str]
     amount_fen: int

@@ -3,40 +3,25 @@
 The fixture audits the books after each test: every parcel is the fold of its evidence by the registry of now, lines and totals agree.
 """
 
-import asyncio
-import contextlib
-import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import datetime
-from functools import partial
-from hashlib import sha256
 from itertools import permutations
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 
-from deploy.demo.recompute import recompute
 from deploy.policies import compare_over
-from services.subsidy import schemas, schemas_holds
-from services.subsidy.api import build
+from services.subsidy import schemas, schemas_holds, schemas_policies
 from services.subsidy.service.closing import Closings
+from services.subsidy.service.declarations import Declarations
 from services.subsidy.service.known import Books as Known
-from services.subsidy.settings import Settings
 from shared.auth import issue
 from shared.calendar import SHANGHAI
-from shared.contracts.registry import TOPIC as REGISTRY_TOPIC
-from shared.contracts.registry import AnyRecord, RegistryChange
-from shared.contracts.scan import TOPIC as SCANS_TOPIC
 from tests.contract.subsidy_api import get
-from tests.incident_support import incident, policy, policy_text
-from tests.integration.subsidy_books import OTHER_VILLAGE, PARTITIONS, Books, alias, at, audit, bearer, emptied, filing, scan, station
+from tests.incident_support import clause, incident, policy, policy_text
+from tests.integration.subsidy_books import OTHER_VILLAGE, Books, alias, at, audit, emptied, filing, merchant, scan, station
+from tests.integration.test_subsidy_uplink import file_of, line
 
 pytest_plugins = ("tests.integration.subsidy_fixtures",)
 OTHER_SITE = "下王村便民服务点"
@@ -326,74 +311,25 @@ async def test_two_policies_are_compared_with_what_each_makes_of_incidents(books
     assert (compared.found.total.old.payable, compared.found.total.new.payable, compared.found.total.new.held_fen) == (2, 1, UNFILED)
 
 
-async def test_the_recomputation_comes_to_the_same_from_the_logs(
-    subsidy_dsns: Any, keys: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All of it over HTTP: the platform's API over these books, and the two logs as their writers serve them."""
-    logs = {SCANS_TOPIC: [[] for _ in range(PARTITIONS)], REGISTRY_TOPIC: [[]]}  # type: dict[str, list[list[bytes]]]
-    take = Books.take
-
-    async def noted(self: Books, topic: str, partition: int, values: Sequence[bytes]) -> None:
-        await take(self, topic, partition, values)
-        logs[topic][partition].extend(values)
-
-    monkeypatch.setattr(Books, "take", noted)
-    charge = partial(incident, waybills=("W1", "W4"), kind="illegal_charge", incident_id="inc_2")
-    async with emptied(subsidy_dsns, [policy()]) as books, contextlib.AsyncExitStack() as up:
-        api = build(Settings(database_url=subsidy_dsns.app, kafka_bootstrap="unused:9092", jwks=keys[1]))
-        subsidy, ingest, registry = [
-            await up.enter_async_context(served(app)) for app in (api, log_of(logs[SCANS_TOPIC]), log_of(logs[REGISTRY_TOPIC]))
-        ]
-        await books.send(*(scan(f"W{n}", scanned_at=at(10 + n)) for n in range(1, 8)))
-        await books.change(incident((at(15), "open"), station_id="stn_42", waybills=("W2",)))
-        await books.change(
-            incident((at(15), "open"), (at(16), "unfounded"), (at(17), "investigating"), station_id="stn_42", waybills=("W2",))
-        )
-        await books.change(charge((at(12), "open")))
-        async with httpx.AsyncClient(base_url=subsidy, headers=bearer(keys[0], "auditor")) as client:
-            county = County(client, keys[0])
-            await county.release(reason_code="incident.open", waybill="W1")
-            await county.release(reason_code="incident.open", waybill="W4")
-            await books.drain()
-            assert await county.parcel("W1") == PAID
-        token = issue(keys[0], subject="audit", roles=["auditor"], ttl_s=60)
-        report = await asyncio.to_thread(recompute, ingest, registry, subsidy, token, own_policies=[policy_text().encode()])
-        assert report.differences == []
-        assert (len(report.results), report.net_fen, report.count("held")) == (7, 4 * UNFILED, 3)
-        logs[REGISTRY_TOPIC][0].append(change_of(charge((at(12), "open"), (at(20), "substantiated"))))  # the platform has not heard of it
-        report = await asyncio.to_thread(recompute, ingest, registry, subsidy, token)
-        assert any("W4" in line for line in report.differences)
+async def test_a_declared_parcel_waits_as_well_where_a_clause_of_its_scheme_says_so(subsidy_dsns: Any) -> None:
+    """It is judged from its first scan on: named before it has any row of its own."""
+    clauses = clause("uplink", "hold", "!('open' in incident.false_data || 'open' in station_incident.false_data)", "uplink.incident")
+    state = "select outcome, reason_code, net_fen, held_fen from parcel where waybill_no = 'SENT1'"
+    async with emptied(subsidy_dsns, [policy(clauses)]) as books:
+        await books.change(merchant())
+        await Declarations(Known(books.database)).submit("mch_9", file_of(line("SENT1")), "csv", None, "clerk")
+        await books.change(incident((at(4), "open"), waybills=("SENT1",)))
+        await books.send(scan("SENT1", "picked_up", at(5)))
+        assert [tuple(r.values()) for r in await books.rows(state)] == [("held", "uplink.incident", 0, 100)]
+        await books.change(incident((at(4), "open"), (at(9), "unfounded"), waybills=("SENT1",)))
+        assert [tuple(r.values()) for r in await books.rows(state)] == [("payable", "rate.uplink.flat", 100, 0)]
+        await books.change(incident((at(4), "open"), station_id="stn_42", incident_id="inc_2"))
+        assert [tuple(r.values()) for r in await books.rows(state)] == [("held", "uplink.incident", 0, 100)]
         await audit(books)
 
 
-def change_of(*records: AnyRecord) -> bytes:
-    return msgspec.json.encode(RegistryChange(recorded_at=at(1), actor="test", reason=None, records=records))
-
-
-def log_of(partitions: list[list[bytes]]) -> Starlette:
-    """`GET /v1/log/{partition}` over what the consumer took, chained as the writer would have."""
-
-    async def page(request: Request) -> JSONResponse:
-        partition, start = int(request.path_params["partition"]), int(request.query_params.get("from_position", 0))
-        if partition >= len(partitions):
-            return JSONResponse({}, 404)
-        chain, items = bytes(32), []
-        for position, value in enumerate(partitions[partition]):
-            chain = sha256(chain + sha256(value).digest()).digest()
-            items.append({"position": position, "chain": chain.hex(), "value": value.decode()})
-        return JSONResponse({"origin": bytes(32).hex(), "head": len(items), "items": items[start : start + 1000]})
-
-    return Starlette(routes=[Route("/v1/log/{partition}", page)])
-
-
-@contextlib.asynccontextmanager
-async def served(app: Any) -> AsyncIterator[str]:
-    """The application on a free port of this machine -> its address."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-        running = asyncio.create_task(server.serve(sockets=[listening]))
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await running
+async def test_the_policy_is_shown_with_its_cases(county: County) -> None:
+    shown = await get(county.client, "/v1/policies/yuanqu-2023.1", schemas_policies.Policy)
+    assert [c["mode"] for c in shown["clauses"] if "incident" in c["reason_code"]] == ["require", "hold", "hold"]
+    (case,) = shown["golden"]
+    assert case["facts"]["incident.illegal_charge"] == ["substantiated"]

@@ -16,7 +16,7 @@ from services.subsidy.domain.said import BY_HAND
 from services.subsidy.domain.trace import Role, Trace, trace
 from services.subsidy.policies import read_directory
 from shared.calendar import SHANGHAI
-from shared.contracts.registry import Level, OperatingStatus
+from shared.contracts.registry import IncidentKind, IncidentStatus, Level, OperatingStatus
 from shared.contracts.scan import BRANDS
 from tests.spec.page import DOWNLINK, Case, read_page
 
@@ -274,7 +274,8 @@ def fields(sentence: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "table", [wording.ACTIONS, wording.BRANDS, wording.REASONS, wording.LEVELS, wording.STATUSES, wording.RESULTS, wording.ALTERNATIVES,
-              wording.SENTENCES, wording.OUTCOMES, wording.TIERS, wording.KINDS]
+              wording.SENTENCES, wording.OUTCOMES, wording.TIERS, wording.KINDS, wording.INCIDENT_KINDS, wording.INCIDENT_STATUSES,
+              wording.INCIDENT_ABOUT]
 )  # fmt: skip
 def test_chinese_and_english_have_the_same_words(table: dict[str, dict[str, str]]) -> None:
     assert table["zh"].keys() == table["en"].keys()
@@ -286,6 +287,7 @@ def test_every_value_that_can_occur_has_its_word() -> None:
     assert set(BRANDS) == set(zh.BRANDS["zh"])
     assert set(zh.ACTIONS["zh"]) >= DECIDING_ACTIONS
     assert set(zh.STATUSES["zh"]) == set(OperatingStatus)
+    assert (set(zh.INCIDENT_KINDS["zh"]), set(zh.INCIDENT_STATUSES["zh"])) == (set(IncidentKind), set(IncidentStatus))
     assert set(zh.LEVELS["zh"]) == set(Level) - {Level.COUNTY_HUB}
     told_by_clauses = {c.reason_code for p in POLICIES.versions for c in p.clauses}
     told_by_tiers = {f"rate.{t.rate_id}" for p in POLICIES.versions for t in p.tiers}
