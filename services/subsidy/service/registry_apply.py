@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from services.subsidy.domain.facts import ABOUT, NAMING
 from services.subsidy.domain.policy import Policies
@@ -38,11 +39,12 @@ class RegistryBatches:
         sites: set[bytes] = set()
         incidents: list[Incident] = []  # as they were and as they are
         for _, change in changes:
-            sites |= sites_behind(directory, change.records)
+            telling = [record for record in change.records if not only_papers(directory, record)]
+            sites |= sites_behind(directory, telling)
             incidents += incidents_of(directory, change.records)
             for record in change.records:
                 directory.put(record)
-            sites |= sites_behind(directory, change.records)
+            sites |= sites_behind(directory, telling)
         await standing.store_snapshots(tx, ((position, change.records) for position, change in changes))
         keys = await _declared_behind(tx, changes)
         if incidents:
@@ -118,6 +120,17 @@ def concerned(incidents: Sequence[Incident], policies: Policies, directory: Dire
     sites = (sites_of(directory.stations[s]) for s in stations if s in directory.stations)
     named = (p for i in incidents if f"{NAMING}.{i.kind}" in read for p in i.parcels)
     return set().union(*sites), {parcel_key(p.brand, p.waybill_no) for p in named}
+
+
+def only_papers(directory: Directory, record: AnyRecord) -> bool:
+    """Whether nothing but photographs and papers of a station has changed, which no parcel is judged by."""
+    before = directory.stations.get(record.station_id) if isinstance(record, Station) else None
+    return before is not None and isinstance(record, Station) and _without_papers(before) == _without_papers(record)
+
+
+def _without_papers(station: Station) -> Station:
+    filings = tuple(replace(f, materials=()) for f in station.filings)
+    return replace(station, version=0, photos=(), filings=filings)
 
 
 def sites_behind(directory: Directory, records: Sequence[AnyRecord]) -> set[bytes]:
