@@ -43,6 +43,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     "reviewer": _COUNTY | {"holds:decide", "merchants:review", "inspections:write", "inspections:sign", "documents:write"},
     "coordinator": _COUNTY
     | {"stations:write", "operators:write", "filings:submit", "filings:decide", "merchants:write", "incidents:write", "targets:write"}
+    | {"divisions:write"}
     | {"inspections:write", "inspections:sign"}
     | _DOCUMENTS,
     "finance": _PUBLIC
@@ -52,6 +53,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     "admin": READS
     | {"feeds:write", "quarantine:work", "log:admin"}
     | {"stations:write", "operators:write", "merchants:write", "filings:submit", "filings:decide", "incidents:write", "targets:write"}
+    | {"divisions:write"}
     | {"inspections:write"}
     | _DOCUMENTS,
     "service": frozenset({"log:report"}),

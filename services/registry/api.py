@@ -8,6 +8,7 @@ import structlog
 from fastapi import FastAPI
 
 from services.registry.domain import documents as document_rules
+from services.registry.domain import editions as edition_rules
 from services.registry.domain import working_days
 from services.registry.domain.station_file import MAX_BYTES
 from services.registry.health import check_installation
@@ -78,7 +79,11 @@ def build(settings: Settings) -> FastAPI:
         routers=ROUTERS,
         checks={"database": lambda: check_installation(database)},
         max_body_bytes=MAX_BODY_BYTES,
-        larger={station_files.IMPORTS: MAX_BYTES, documents.DOCUMENTS: document_rules.MAX_BYTES},
+        larger={
+            station_files.IMPORTS: MAX_BYTES,
+            divisions.EDITIONS: edition_rules.MAX_BYTES,
+            documents.DOCUMENTS: document_rules.MAX_BYTES,
+        },
         writes_to=database,
     )
     app.add_middleware(InTurns, path=documents.DOCUMENTS, at_once=UPLOADS_AT_ONCE)

@@ -109,6 +109,21 @@ async def test_a_township_sees_its_own_stations(scene: Scene) -> None:
     await scene.registry.call("GET", f"/v1/stations/{scene.my_station}", role="township", township="140827101000", expect=404)
 
 
+async def test_a_brand_sees_the_stations_that_serve_it(scene: Scene) -> None:
+    registry = scene.registry
+    station = await registry.station(brands=["sto"], operator_id=scene.mine)
+    await registry.filing(station, scene.mine, covers_brands=["jt"], status="submitted")
+    filing = await registry.filing(station, scene.mine, covers_brands=["sto"], status="submitted")
+    for brand, filings in (("sto", [filing]), ("yto", None)):
+        own: dict[str, Any] = {"role": "brand", "brand": brand}
+        listed = [i["station_id"] for i in (await registry.call("GET", "/v1/stations", **own))["items"]]
+        assert (station in listed) is (filings is not None)
+        shown = await registry.call("GET", f"/v1/stations/{station}/filings", expect=200 if filings else 404, **own)
+        assert [f["filing_id"] for f in shown.get("items", [])] == (filings or [])
+    jt = await registry.call("GET", "/v1/stations", role="brand", brand="jt")
+    assert [i["station_id"] for i in jt["items"]] == [station], "filed for it is enough"
+
+
 async def test_an_operator_names_only_itself(scene: Scene) -> None:
     as_me: dict[str, Any] = {"role": "operator", "operator": scene.mine}
     for operator in (scene.theirs, None):

@@ -298,7 +298,7 @@ async def test_materials_of_a_filing_and_what_is_missing(registry: Registry) -> 
     assert again["as_of"]["revision"] == told["as_of"]["revision"], "what is recorded already makes no revision"
     whole = await materials(registry, filing, role="coordinator", kind="authorisation", document_id=ids["authorisation"])
     assert (whole["missing_materials"], [m["kind"] for m in whole["materials"]]) == ([], ["licence", "photo", "identity", "authorisation"])
-    [item] = (await registry.get(path, role="brand"))["items"]
+    [item] = (await registry.call("GET", path, role="brand", brand="zto"))["items"]
     assert (item["materials"], item["missing_materials"]) == (whole["materials"], [])
     [then] = (await registry.get(path, known_at=opened["as_of"]["known_at"]))["items"]
     assert then["missing_materials"] == ["identity", "photo", "authorisation"], "as it was known then"
@@ -368,7 +368,7 @@ async def test_photos_of_a_station(registry: Registry) -> None:
     assert (await registry.get(f"/v1/stations/{station}"))["photos"] == []
     told = await photos(registry, station, [front, inside, front], operator=mine)
     assert told["photos"] == [front, inside]
-    shown = await registry.get(f"/v1/stations/{station}", role="brand")
+    shown = await registry.call("GET", f"/v1/stations/{station}", role="brand", brand="zto")
     assert (shown["photos"], shown["version"]) == ([front, inside], 2)
     again = await photos(registry, station, [front, inside], role="coordinator")
     assert (again["version"], again["photos"]) == (2, [front, inside])

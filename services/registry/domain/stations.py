@@ -165,12 +165,22 @@ class _Period:
     valid_to: datetime | None
 
 
+def brands_of(station: Station) -> set[str]:
+    """Every brand that it serves or has served, or that a filing of it covers."""
+    return {b for s in station.segments for b in s.brands} | {b for f in station.filings for b in f.covers_brands}
+
+
 def readable_by(station: Station, kind: str | None, claim: str | None) -> bool:
-    """An operator sees the stations that it runs or has run, a township those in it; for everybody else the register is open."""
+    """An operator sees the stations that it runs or has run, a township those in it, a brand those that serve it or are filed for it.
+
+    For everybody else the register is open.
+    """
     match kind:
         case "operator":
             return any(s.operator_id == claim for s in station.segments)
         case "township":
             return any(s.township_code == claim for s in station.segments)
+        case "brand":
+            return claim in brands_of(station)
         case _:
             return True

@@ -20,7 +20,7 @@ IMPORTS = "/v1/station-imports"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 CSV = "text/csv"
 TYPES = {CSV: "csv", XLSX: "xlsx"}
-BODY = {
+TABLE = {
     "requestBody": {
         "required": True,
         "content": {CSV: {"schema": {"type": "string"}}, XLSX: {"schema": {"type": "string", "format": "binary"}}},
@@ -34,15 +34,13 @@ Reader = Annotated[Principal, requires("registry:read")]
     summary="Import stations 批量导入站点",
     response_model=schemas.Imported,
     responses=problems(413, 415),
-    openapi_extra=BODY,
+    openapi_extra=TABLE,
 )
 async def import_stations(
     request: Request, query: Annotated[schemas.ImportQuery, Query()], principal: Annotated[Principal, requires("stations:write")]
 ) -> Response:
     """A verdict for each row. Without `dry_run=false` nothing is recorded; with it every accepted row is, in one transaction."""
-    format_ = TYPES.get(request.headers.get("content-type", "").partition(";")[0].strip().lower())
-    if format_ is None:
-        raise Problem(415, "body.type", f"请上传 CSV（{CSV}）或 XLSX（{XLSX}）。", f"Send CSV ({CSV}) or XLSX ({XLSX}).")
+    format_ = format_of(request)
     data = await read_body(request, MAX_BYTES)
     chinese = language(request) == "zh"
     items, as_of = await station_files.take(database(request), principal, data, format_, dry_run=query.dry_run, chinese=chinese)
@@ -51,6 +49,14 @@ async def import_stations(
         rows=len(items), accepted=verdicts.count("accepted"), duplicate=verdicts.count("duplicate"), refused=verdicts.count("refused")
     )
     return reply(request, schemas.Imported(dry_run=query.dry_run, counts=counts, items=items, as_of=as_of))
+
+
+def format_of(request: Request) -> str:
+    """csv or xlsx, as the Content-Type has it."""
+    format_ = TYPES.get(request.headers.get("content-type", "").partition(";")[0].strip().lower())
+    if format_ is None:
+        raise Problem(415, "body.type", f"请上传 CSV（{CSV}）或 XLSX（{XLSX}）。", f"Send CSV ({CSV}) or XLSX ({XLSX}).")
+    return format_
 
 
 @router.get(

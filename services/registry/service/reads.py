@@ -13,7 +13,7 @@ from services.registry.domain.search import meant
 from services.registry.repository import Revision
 from services.registry.service import shown
 from services.registry.service.access import is_id, may_see, no_operator, no_station
-from services.registry.service.recording import inspections_term, operator_term, place_term
+from services.registry.service.recording import brand_term, inspections_term, operator_term, place_term
 from shared.auth import Principal
 from shared.contracts.programme import Inspection, InspectionSegment, InspectionStatus
 from shared.contracts.registry import DIVISION_KINDS, Division, FilingStatus, Level, OperatingStatus, Operator, OperatorStatus, Station
@@ -205,6 +205,8 @@ def terms_of(principal: Principal, places: Sequence[str] | None) -> list[str]:
         return [place_term(township)]
     if operator := principal.tenant("operator"):
         return [operator_term(operator)]
+    if brand := principal.tenant("brand"):
+        return [brand_term(brand)]
     return [repository.kind_term("station")]
 
 
@@ -257,6 +259,8 @@ async def filings(database: Database, principal: Principal, station_id: str, que
         at = await pin_list(read, query)
         await _visible(read, principal, station_id, at)
         rows = filing_rows(await repository.past(read, Station, station_id, at.revision.revision))
+    if brand := principal.tenant("brand"):
+        rows = [r for r in rows if brand in r.filing.covers_brands]
     if not query.history:
         rows = [r for r in rows if r.superseded_at is None and holds(r.segment, at.moment)]
     page, cursor = at.page(sorted(rows, key=_filing_order), query.limit)

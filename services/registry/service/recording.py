@@ -13,6 +13,7 @@ from services.registry import repository
 from services.registry.domain.divisions import county_of
 from services.registry.domain.filings import receipts_of
 from services.registry.domain.refusals import Conflict, Invalid
+from services.registry.domain.stations import brands_of
 from shared.contracts.programme import Inspection, Programme
 from shared.contracts.registry import (
     PARTITION,
@@ -110,6 +111,7 @@ def _terms_of_station(station: Station) -> Iterator[str]:
         yield from (level_term(station.level, code) for code in codes[:2] if code)
         if segment.operator_id:
             yield operator_term(segment.operator_id)
+    yield from map(brand_term, brands_of(station))
     yield from map(site_term, sites_of(station))
     for filing in station.filings:
         yield filing_term(filing.filing_id)
@@ -140,6 +142,11 @@ def inspections_term(station_id: str) -> str:
 def client_term(client_id: str) -> str:
     """The inspection that a device has given this id."""
     return f"client|{client_id}"
+
+
+def brand_term(brand: str) -> str:
+    """The stations that serve a brand or are filed for it."""
+    return f"brand|{brand}"
 
 
 def operator_term(operator_id: str) -> str:

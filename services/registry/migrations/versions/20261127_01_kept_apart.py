@@ -44,6 +44,13 @@ select distinct (document->>'level') || '|' || place, id
 from snapshot, jsonb_array_elements(document->'segments') s, lateral (values (s->>'township_code'), (s->>'division_code')) p(place)
 where kind = 'station' and place is not null
 union
+select distinct 'brand|' || brand, id from snapshot, jsonb_array_elements(document->'segments') s, jsonb_array_elements_text(s->'brands') brand
+where kind = 'station'
+union
+select distinct 'brand|' || brand, id
+from snapshot, jsonb_array_elements(document->'filings') f, jsonb_array_elements_text(f->'covers_brands') brand
+where kind = 'station'
+union
 select distinct 'operator|' || (s->>'operator_id'), id from snapshot, jsonb_array_elements(document->'segments') s
 where kind = 'station' and s->>'operator_id' is not null
 on conflict do nothing
@@ -84,7 +91,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("claim")
     op.drop_index("ix_trace_in_order", "trace")
-    op.execute("delete from trace where term ~ '^(kind|place|operator|county_hub|township|village)\\|'")
+    op.execute("delete from trace where term ~ '^(kind|place|operator|brand|county_hub|township|village)\\|'")
     op.alter_column("trace", "id", new_column_name="station_id")
     op.drop_constraint("kept_apart", "snapshot", type_="check")
     op.execute("drop function kept_apart_in(jsonb)")
