@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from services.registry.schemas import Body, Code, Date, Label, ListQuery, Name, Note, OneQuery
 from services.registry.schemas_inspections import StationId
-from shared.contracts.programme import Counts, GateOf
+from shared.contracts.programme import Counts, GateOf, InspectionStatus, Round
 from shared.contracts.registry import Level
 from shared.values import AS_WHOLE, AsOf, Instant, Moment
 
@@ -40,12 +40,23 @@ class GivenGate(Body):
     quote: Note
 
 
+class GivenRound(Body):
+    """When an inspection round is to take place; `ad_hoc` has no days of its own."""
+
+    round: Literal[Round.JUNE, Round.OCTOBER]
+    first_day: Date
+    last_day: Date
+    source: Name
+    quote: Note
+
+
 class NewProgramme(Body):
     year: Annotated[int, Field(ge=2020, le=2099), AS_WHOLE]
     name: Name
     nominate_by: Date
     targets: list[GivenTarget] = Field(min_length=1, max_length=len(Level))
     gates: list[GivenGate] = Field([], max_length=MAX_GATES)
+    rounds: list[GivenRound] = Field([], max_length=2)
 
 
 class ProgrammeChange(Body):
@@ -55,6 +66,7 @@ class ProgrammeChange(Body):
     nominate_by: Date = Field(default_factory=lambda: date.max)
     targets: list[GivenTarget] = Field(default_factory=list, min_length=1, max_length=len(Level))
     gates: list[GivenGate] = Field(default_factory=list, max_length=MAX_GATES)
+    rounds: list[GivenRound] = Field(default_factory=list, max_length=2)
     reason: Note
 
 
@@ -109,6 +121,14 @@ class GateItem(BaseModel):
     quote: str
 
 
+class RoundItem(BaseModel):
+    round: Round
+    first_day: date
+    last_day: date
+    source: str
+    quote: str
+
+
 class NominationItem(BaseModel):
     nomination_id: str
     level: Level
@@ -127,6 +147,7 @@ class ProgrammeItem(BaseModel):
     nominate_by: date
     targets: list[TargetItem]
     gates: list[GateItem]
+    rounds: list[RoundItem]
     nominations: list[NominationItem]
     recorded_at: Instant
     version: int
@@ -217,6 +238,34 @@ class TargetAnswer(BaseModel):
     nominate_by: date
     levels: list[LevelProgress]
     gates: list[GateProgress]
+    as_of: AsOf
+
+
+class PlannedItem(BaseModel):
+    """`status`: `planned`, or `overdue` after the round's last day; else that of the inspection."""
+
+    round: Round
+    first_day: date
+    last_day: date
+    nomination_id: str
+    level: Level
+    division_code: str
+    division_name: str
+    station_id: str | None
+    station_name: str | None
+    checklist: str
+    inspection_id: str | None
+    status: Literal["planned", "overdue"] | InspectionStatus
+
+
+class PlanQuery(TargetQuery):
+    round: Literal[Round.JUNE, Round.OCTOBER] | None = None
+    status: Literal["planned", "overdue"] | InspectionStatus | None = None
+
+
+class PlanAnswer(BaseModel):
+    programme_id: str
+    items: list[PlannedItem]
     as_of: AsOf
 
 

@@ -61,6 +61,24 @@ class Nomination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ended_because: str | None = None
 
 
+class Round(StrEnum):
+    """督导考核和验收 (notice 垣发改字〔2023〕30号, 五(六)): late June, late October, and whenever somebody looks."""
+
+    JUNE = "june"
+    OCTOBER = "october"
+    AD_HOC = "ad_hoc"
+
+
+class InspectionRound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a round is to take place: from the first to the last of its days."""
+
+    round: Round
+    first_day: date
+    last_day: date
+    source: str
+    quote: str
+
+
 class Programme(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="programme"):
     programme_id: str
     year: int
@@ -69,14 +87,7 @@ class Programme(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     targets: tuple[Target, ...]
     gates: tuple[Gate, ...]
     nominations: tuple[Nomination, ...] = ()
-
-
-class Round(StrEnum):
-    """督导考核和验收 (notice 垣发改字〔2023〕30号, 五(六)): late June, late October, and whenever somebody looks."""
-
-    JUNE = "june"
-    OCTOBER = "october"
-    AD_HOC = "ad_hoc"
+    rounds: tuple[InspectionRound, ...] = ()
 
 
 class Verdict(StrEnum):

@@ -121,6 +121,17 @@ async def test_a_township_counts_when_both_departments_have_passed_it(registry: 
     inspection = await passed(registry, station, "township-2024", ["premises", "area", "reception", "shelves", "scanner"], 25)
     standing = [await registry.get("/v1/standing", station_id=station, brand="zto", valid_at=day(6, d)) for d in (24, 26)]
     assert [(s["standard"], s["inspection_id"]) for s in standing] == [(False, None), (True, inspection)]
+    plans = {}
+    for at in (day(6, 1), day(6, 26), day(11, 1)):
+        found = (await registry.get("/v1/inspection-plan", valid_at=at))["items"]
+        plans[at] = [(p["round"], p["status"], p["checklist"], p["station_id"]) for p in found]
+    assert plans == {
+        day(6, 1): [(r, "planned", "township-2024", station) for r in ("june", "october")],
+        day(6, 26): [("june", "passed", "township-2024", station), ("october", "planned", "township-2024", station)],
+        day(11, 1): [("june", "passed", "township-2024", station), ("october", "overdue", "township-2024", station)],
+    }
+    late = await registry.get("/v1/inspection-plan", valid_at=day(11, 1), status="overdue", round="october")
+    assert [p["division_code"] for p in late["items"]] == [TOWN]
     answer = of(await progress(registry, day(6, 26)), "township")
     [place] = answer["items"]
     assert (answer["done"], place["since"], place["evidence"]["inspection_id"]) == (1, day(6, 25, 2), inspection)
@@ -237,6 +248,9 @@ GATE = {
 }
 
 
+ROUND = {"round": "june", "first_day": "2024-06-21", "last_day": "2024-06-30", "source": "县文件", "quote": "6月下旬"}
+
+
 async def test_another_year_has_a_programme_of_its_own(registry: Registry) -> None:
     made = await registry.call("POST", "/v1/programmes", PLAN)
     assert (await registry.get("/v1/targets", valid_at="2024-05-01T00:00:00+08:00"))["programme_id"] == made["programme_id"]
@@ -259,6 +273,8 @@ async def test_another_year_has_a_programme_of_its_own(registry: Registry) -> No
         ({"gates": [GATE, GATE]}, "gate.twice"),
         ({"gates": [GATE | {"levels": ["township"]}]}, "gate.level"),
         ({"gates": [GATE | {"due_on": "2034-06-30"}]}, "date.other_year"),
+        ({"rounds": [ROUND, ROUND]}, "round.twice"),
+        ({"rounds": [ROUND | {"last_day": "2024-06-01"}]}, "round.ends_before"),
     ],
 )
 async def test_bad_programmes(shared: Registry, changes: dict[str, Any], code: str) -> None:

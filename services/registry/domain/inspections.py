@@ -19,6 +19,7 @@ from shared.contracts.programme import (
     InspectionSegment,
     ItemResult,
     Result,
+    Round,
     Signature,
     Verdict,
 )
@@ -133,11 +134,25 @@ def conflicts(inspection: Inspection, others: Iterable[Inspection], moment: date
     for other in others:
         then = status_at(other, moment)
         same = (other.checklist, other.round, other.follows) == (inspection.checklist, inspection.round, inspection.follows)
-        if other.inspection_id == inspection.inspection_id or not same or then is None or then.status is S.WITHDRAWN:
+        if other.inspection_id == inspection.inspection_id or not same or not _stands(then):
             continue
         if differing := [item.item for item in other.items if own.get(item.item, item.verdict) is not item.verdict]:
             found[other.inspection_id] = differing
     return found
+
+
+def of_round(inspections: Iterable[Inspection], round_: Round, year: int, moment: datetime) -> Inspection | None:
+    """The latest of a year's round, as far as it had taken place by then and was not withdrawn; it may be early or late."""
+    found = [
+        i
+        for i in inspections
+        if i.round is round_ and shanghai_day(i.segments[0].valid_from).year == year and _stands(status_at(i, moment))
+    ]
+    return max(found, key=lambda i: i.segments[0].valid_from, default=None)
+
+
+def _stands(then: InspectionSegment | None) -> bool:
+    return then is not None and then.status is not S.WITHDRAWN
 
 
 def standard_at(inspections: Iterable[Inspection], moment: datetime) -> tuple[Inspection, InspectionSegment] | None:

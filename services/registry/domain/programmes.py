@@ -3,6 +3,7 @@
 The list is fixed by a day (notice 垣发改字〔2023〕30号, 五(三): 3月底前…详细名单); what changes it afterwards says why.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime
 
 from msgspec.structs import replace
@@ -10,26 +11,33 @@ from msgspec.structs import replace
 from services.registry.domain.refusals import Conflict, Invalid
 from services.registry.domain.segments import overlap
 from shared.calendar import shanghai_day
-from shared.contracts.programme import Due, Gate, Nomination, Programme, Target
+from shared.contracts.programme import Due, Nomination, Programme
 
 
-def check_plan(year: int, targets: tuple[Target, ...], gates: tuple[Gate, ...]) -> None:
+def check_plan(programme: Programme) -> None:
     """One target a level; gates speak of levels that have one; every day lies in the year or the one after."""
-    levels = [t.level for t in targets]
-    if len(set(levels)) < len(levels):
-        raise Invalid("target.twice", "同一级别只能有一个任务。", "A level has one target.", "/targets")
-    for i, target in enumerate(targets):
+    year, levels = programme.year, [t.level for t in programme.targets]
+    _check_once(levels, "target.twice", "同一级别只能有一个任务。", "A level has one target.", "/targets")
+    for i, target in enumerate(programme.targets):
         _check_dues(target.dues, target.starts_on, f"/targets/{i}")
         _check_year(year, target.starts_on, f"/targets/{i}/starts_on")
         for j, due in enumerate(target.dues):
             _check_year(year, due.due_on, f"/targets/{i}/dues/{j}/due_on")
-    names = [g.gate for g in gates]
-    if len(set(names)) < len(names):
-        raise Invalid("gate.twice", "节点名称重复。", "A gate's name is given twice.", "/gates")
-    for i, gate in enumerate(gates):
+    _check_once([g.gate for g in programme.gates], "gate.twice", "节点名称重复。", "A gate's name is given twice.", "/gates")
+    for i, gate in enumerate(programme.gates):
         _check_year(year, gate.due_on, f"/gates/{i}/due_on")
         if unknown := [level for level in gate.levels if level not in levels]:
             raise Invalid("gate.level", f"{unknown[0]} 级没有任务。", f"There is no target of level {unknown[0]}.", f"/gates/{i}/levels")
+    _check_once([r.round for r in programme.rounds], "round.twice", "轮次重复。", "A round is given twice.", "/rounds")
+    for i, planned in enumerate(programme.rounds):
+        _check_year(year, planned.first_day, f"/rounds/{i}/first_day")
+        if planned.last_day < planned.first_day:
+            raise Invalid("round.ends_before", "结束早于开始。", "It ends before it begins.", f"/rounds/{i}/last_day")
+
+
+def _check_once(names: Sequence[str], code: str, zh: str, en: str, pointer: str) -> None:
+    if len(set(names)) < len(names):
+        raise Invalid(code, zh, en, pointer)
 
 
 def _check_dues(dues: tuple[Due, ...], starts_on: date, pointer: str) -> None:

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Query, Request, Response
 from services.registry import schemas_inspections as schemas
 from services.registry.routes import database
 from services.registry.schemas import OneQuery
-from services.registry.service import baseline, inspections
+from services.registry.schemas_targets import PlanAnswer, PlanQuery
+from services.registry.service import baseline, inspections, targets
 from shared.auth import Principal, requires
 from shared.http import next_link, reply
 from shared.openapi import problems
@@ -71,6 +72,12 @@ async def list_inspections(request: Request, principal: Reader, query: Annotated
 )
 async def show(request: Request, principal: Reader, inspection_id: str, query: Annotated[OneQuery, Query()]) -> Response:
     return reply(request, await inspections.show(database(request), principal, inspection_id, query))
+
+
+@router.get("/v1/inspection-plan", summary="Planned inspections 督导验收计划", response_model=PlanAnswer, responses=problems(404))
+async def show_plan(request: Request, principal: Reader, query: Annotated[PlanQuery, Query()]) -> Response:
+    """Each round of the programme against its list of places: planned, overdue, or what its inspection came to."""
+    return reply(request, await targets.plan(database(request), principal, query))
 
 
 @router.get(

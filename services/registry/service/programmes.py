@@ -15,7 +15,7 @@ from services.registry.service.access import is_id, no_station
 from services.registry.service.reads import pin, pin_list
 from services.registry.service.recording import Recording, recording
 from shared.calendar import shanghai_day
-from shared.contracts.programme import Due, Gate, Nomination, Programme, Target
+from shared.contracts.programme import Due, Gate, InspectionRound, Nomination, Programme, Round, Target
 from shared.contracts.registry import Division, Station
 from shared.db import Database
 from shared.problems import Problem, invalid, not_found
@@ -33,7 +33,7 @@ async def create(database: Database, actor: str, body: schemas.NewProgramme) -> 
                     f"There is a programme of {body.year}: change {other.programme_id}.",
                 )
         programme = programme_of(f"prg_{draft.revision}", body)
-        rules.check_plan(programme.year, programme.targets, programme.gates)
+        rules.check_plan(programme)
         return _answer(draft, draft.put(programme))
 
 
@@ -47,6 +47,7 @@ def programme_of(programme_id: str, body: schemas.NewProgramme) -> Programme:
         nominate_by=body.nominate_by,
         targets=tuple(map(_target, body.targets)),
         gates=tuple(map(_gate, body.gates)),
+        rounds=tuple(map(_round, body.rounds)),
     )
 
 
@@ -63,6 +64,12 @@ def _gate(given: schemas.GivenGate) -> Gate:
     )
 
 
+def _round(given: schemas.GivenRound) -> InspectionRound:
+    return InspectionRound(
+        round=Round(given.round), first_day=given.first_day, last_day=given.last_day, source=given.source, quote=given.quote
+    )
+
+
 async def change(database: Database, actor: str, programme_id: str, body: schemas.ProgrammeChange) -> schemas.ProgrammeAnswer:
     given = body.model_fields_set - {"reason"}
     if not given:
@@ -75,8 +82,9 @@ async def change(database: Database, actor: str, programme_id: str, body: schema
             nominate_by=body.nominate_by if "nominate_by" in given else old.nominate_by,
             targets=tuple(map(_target, body.targets)) if "targets" in given else old.targets,
             gates=tuple(map(_gate, body.gates)) if "gates" in given else old.gates,
+            rounds=tuple(map(_round, body.rounds)) if "rounds" in given else old.rounds,
         )
-        rules.check_plan(new.year, new.targets, new.gates)
+        rules.check_plan(new)
         return _answer(draft, draft.put(new))
 
 
@@ -172,6 +180,10 @@ def _item(programme: Programme, recorded_at: datetime) -> schemas.ProgrammeItem:
                 gate=g.gate, due_on=g.due_on, percent=g.percent, of=g.of, levels=list(g.levels), source=g.source, quote=g.quote
             )
             for g in programme.gates
+        ],
+        rounds=[
+            schemas.RoundItem(round=r.round, first_day=r.first_day, last_day=r.last_day, source=r.source, quote=r.quote)
+            for r in programme.rounds
         ],
         nominations=[
             schemas.NominationItem(

@@ -6,7 +6,9 @@ from datetime import datetime
 from services.registry import repository
 from services.registry import schemas_targets as schemas
 from services.registry.domain import progress as rules
+from services.registry.domain.checklists import checklists
 from services.registry.domain.divisions import short_name
+from services.registry.domain.inspections import of_round, status_at
 from services.registry.schemas import Label
 from services.registry.service import inspections
 from services.registry.service.access import is_id, may_see
@@ -15,7 +17,7 @@ from services.registry.service.reads import Pin, pin
 from services.registry.service.recording import level_term
 from shared.auth import Principal
 from shared.calendar import shanghai_day
-from shared.contracts.programme import Programme, Target
+from shared.contracts.programme import InspectionRound, Programme, Target
 from shared.contracts.registry import Division, Level, Station
 from shared.db import Database, Read
 from shared.standing import at as segment_at
@@ -39,6 +41,9 @@ LACKS = {
     "inspection.rectify": ("限期整改中", "It is to be rectified"),
     "inspection.failed": ("验收未通过", "The inspection was failed"),
 }
+
+
+Names = dict[str, tuple[str, str | None]]  # division -> its name, and the township that it is in or is
 
 
 async def targets(database: Database, principal: Principal, query: schemas.TargetQuery) -> schemas.TargetAnswer:
@@ -83,6 +88,46 @@ async def progress(read: Read, principal: Principal, at: Pin, programme_id: str 
     )
 
 
+async def plan(database: Database, principal: Principal, query: schemas.PlanQuery) -> schemas.PlanAnswer:
+    """Which places each round is to look at, and what has come of it."""
+    async with database.read() as read:
+        at = await pin(read, query.valid_at, query.known_at)
+        programme = await _programme(read, at, query.programme_id)
+        given, names = await _given(read, programme, at), await _names(read, programme, at)
+    items = [
+        _planned(planned, place, given, names, at.moment)
+        for planned in programme.rounds
+        if query.round in (None, planned.round)
+        for target in programme.targets
+        for place in rules.places(programme, target, given, at.moment)
+        if _may_see(principal, place, names)
+    ]
+    wanted = [item for item in items if query.status in (None, item.status)]
+    return schemas.PlanAnswer(programme_id=programme.programme_id, items=wanted, as_of=at.as_of())
+
+
+def _planned(planned: InspectionRound, place: rules.Place, given: rules.Given, names: Names, moment: datetime) -> schemas.PlannedItem:
+    nomination, station = place.nomination, place.station
+    own = given.inspections.get(station.station_id, ()) if station else ()
+    found = of_round(own, planned.round, planned.first_day.year, moment)
+    then = status_at(found, moment) if found else None
+    late = shanghai_day(moment) > planned.last_day
+    return schemas.PlannedItem(
+        round=planned.round,
+        first_day=planned.first_day,
+        last_day=planned.last_day,
+        nomination_id=nomination.nomination_id,
+        level=nomination.level,
+        division_code=nomination.division_code,
+        division_name=names[nomination.division_code][0],
+        station_id=station.station_id if station else None,
+        station_name=place.segment.name if place.segment else None,
+        checklist=next(c.checklist for c in checklists().values() if c.level is nomination.level),
+        inspection_id=found.inspection_id if found else None,
+        status=then.status if then else "overdue" if late else "planned",
+    )
+
+
 async def _programme(read: Read, at: Pin, programme_id: str | None) -> Programme:
     found: Programme | None
     if programme_id is not None:
@@ -104,9 +149,6 @@ async def _given(read: Read, programme: Programme, at: Pin) -> rules.Given:
     found = {s.station_id: s for s in await repository.some(read, Station, ids, revision)} if ids else {}
     found |= {id_: s for id_, s, _ in await repository.under(read, Station, terms, revision) if s} if terms else {}
     return rules.Given(found, await inspections.of_stations(read, found, revision))
-
-
-Names = dict[str, tuple[str, str | None]]  # division -> its name, and the township that it is in or is
 
 
 async def _names(read: Read, programme: Programme, at: Pin) -> Names:
