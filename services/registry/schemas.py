@@ -221,6 +221,7 @@ class LicenceItem(BaseModel):
     authority: str
     holder: str
     areas: list[str]
+    scope: list[str]
     valid_from: Instant
     valid_to: Instant | None
     ended_at: Instant | None

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from services.registry.domain.transitions import TRANSITIONS
 from services.registry.schemas import Body, Brands, Date, DatedQuery, Name, Note, OperatorId
 from services.registry.schemas_documents import MAX_GIVEN, Material
+from services.registry.schemas_licences import MAX_SCOPES
 from shared.contracts.registry import DocumentKind, FilerType, FilingStatus
 from shared.values import AsOf, Instant, Moment
 
@@ -25,6 +26,7 @@ class NewFiling(Body):
     decided_at: Moment | None = None
     filer_type: FilerType = FilerType.ENTERPRISE
     materials: list[Material] = Field([], max_length=MAX_GIVEN)
+    scope: list[Name] = Field([], max_length=MAX_SCOPES, description="业务范围, in the words of the filer's licence")
     effective_at: Moment
 
 
@@ -64,6 +66,7 @@ class FilingItem(BaseModel):
     submitted_at: Instant | None
     decided_at: Instant | None
     filer_type: FilerType
+    scope: list[str]
     materials: list[Material]
     missing_materials: list[DocumentKind] = Field(description="what art. 6 of the filing regulation asks of this filer and is not there")
     valid_from: Instant

@@ -91,6 +91,7 @@ class Licence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     valid_to: datetime | None  # end of its term; null: none is told
     ended_at: datetime | None  # cancelled, or the branch struck off the register, before that
     reason: str | None  # of its end
+    scope: tuple[str, ...] = ()  # 业务范围, in the licence's words; none: nobody has told
 
 
 class Operator(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="operator"):
@@ -166,6 +167,7 @@ class Filing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     segments: tuple[FilingSegment, ...]
     filer_type: FilerType = FilerType.ENTERPRISE
     materials: tuple[Material, ...] = ()
+    scope: tuple[str, ...] = ()  # what the outlet does of its filer's 业务范围; none: nobody has told
 
 
 class Station(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="station"):

@@ -51,7 +51,8 @@ FILING: dict[str, Any] = {
     "opened_on": "2023-05-30",
     "submitted_at": "2023-06-08T10:00:00+08:00",
     "decided_at": MIDNIGHT,
-    "filer_type": "enterprise",  # added, as the next two: decision 0010
+    "filer_type": "enterprise",  # added, as the next three: decision 0010
+    "scope": [],
     "materials": [],
     "missing_materials": ["licence", "identity", "photo"],
     "valid_from": MIDNIGHT,

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from services.registry.domain import licences as rules
 from services.registry.service import licences
-from shared.contracts.registry import Licence
+from shared.contracts.registry import Filing, Licence
 from tests.conftest import MakeDatabase
 from tests.registry_api import OTHER_VILLAGE, VILLAGE, Registry, day, running
 
@@ -39,8 +40,20 @@ def test_a_licence_covers_from_its_beginning_to_the_first_of_its_ends() -> None:
         licence_id="lic_1", number="1", authority="a", holder="h", areas=(COUNTY,), valid_from=at, valid_to=at + timedelta(days=10),
         ended_at=at + timedelta(days=5), reason=None,
     )  # fmt: skip
-    days = [rules.covers(licence, VILLAGE, at + timedelta(days=n)) for n in (-1, 0, 4, 5, 9)]
+    filing = Filing(
+        filing_id="fil_1", filer_id="opr_1", covers_brands=("zto",), authority="a", opened_on=at.date(), submitted_at=None, decided_at=None,
+        segments=(),
+    )  # fmt: skip
+    days = [rules.covers(licence, filing, VILLAGE, at + timedelta(days=n)) for n in (-1, 0, 4, 5, 9)]
     assert days == [False, True, True, False, False]
+    scopes: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
+        ((), ("国内",)),
+        (("国内",), ()),
+        (("国内", "国际"), ("国内",)),
+        (("国内",), ("国际",)),
+    ]
+    told = [rules.covers(replace(licence, scope=a), replace(filing, scope=b), VILLAGE, at) for a, b in scopes]
+    assert told == [True, True, True, False], "where one of the two tells nothing, nothing contradicts it"
 
 
 async def licence(registry: Registry, operator: str, *, expect: int = 201, **fields: Any) -> dict[str, Any]:
@@ -60,6 +73,20 @@ async def filed(registry: Registry, operator: str, at: str = day(6, 12)) -> tupl
     filing = await registry.filing(station, operator, status="submitted")
     await registry.move(filing, "filed", at, receipt_no="YQ-1")
     return station, filing
+
+
+async def test_nothing_is_filed_beyond_its_scope(registry: Registry) -> None:
+    operator = await registry.operator()
+    station = await registry.station(operator_id=operator)
+    made = await licence(registry, operator, number="晋邮20230077", scope=["国内快递"])
+    assert made["licences"][0]["scope"] == ["国内快递"]
+    abroad = await registry.filing(station, operator, status="submitted", scope=["国内快递", "国际快递"])
+    to = {"to": "filed", "effective_at": day(6, 12), "receipt_no": "YQ-77"}
+    refused = await registry.call("POST", f"/v1/filings/{abroad}/transitions", to, expect=422)
+    assert refused["errors"][0]["code"] == "filing.beyond_licence"
+    await licence(registry, operator, number="晋邮20230078", scope=["国际快递", "国内快递"])
+    shown = await registry.call("POST", f"/v1/filings/{abroad}/transitions", to)
+    assert (shown["status"], shown["scope"]) == ("filed", ["国内快递", "国际快递"])
 
 
 async def test_nothing_is_filed_beyond_a_licence(registry: Registry) -> None:

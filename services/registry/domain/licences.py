@@ -28,20 +28,29 @@ def end_of(licence: Licence) -> datetime | None:
     return min((end for end in (licence.valid_to, licence.ended_at) if end), default=None)
 
 
-def covers(licence: Licence, division_code: str, moment: datetime) -> bool:
+def reaches(licence: Licence, filing: Filing, division_code: str) -> bool:
+    """In scope and area. Where one of the two does not tell its scope, nothing contradicts it."""
+    in_scope = not licence.scope or set(filing.scope) <= set(licence.scope)
+    return in_scope and any(within(division_code, area) for area in licence.areas)
+
+
+def covers(licence: Licence, filing: Filing, division_code: str, moment: datetime) -> bool:
     end = end_of(licence)
-    return licence.valid_from <= moment and (end is None or moment < end) and any(within(division_code, area) for area in licence.areas)
+    return licence.valid_from <= moment and (end is None or moment < end) and reaches(licence, filing, division_code)
 
 
 def check(operator: Operator | None, filing: Filing, station: Station, moment: datetime, pointer: str) -> None:
     """Whether the filer may have this outlet filed from that moment on."""
     place = _place(station, moment)
-    if operator is None or not operator.licences or place is None or any(covers(licence, place, moment) for licence in operator.licences):
+    if operator is None or not operator.licences or place is None:
+        return
+    if any(covers(licence, filing, place, moment) for licence in operator.licences):
         return
     raise Invalid(
         "filing.beyond_licence",
-        f"备案人 {filing.filer_id} 在该时间没有覆盖 {place} 的有效许可（《快递末端网点备案暂行规定》第八条）；许可有变动的，请先登记。",
-        f"Filer {filing.filer_id} had no licence then that covers {place} (art. 8 of the filing regulation): record a new one first.",
+        f"备案人 {filing.filer_id} 当时没有地域和业务范围覆盖 {place} 的有效许可（《快递末端网点备案暂行规定》第八条）；有变动请先登记。",
+        f"Filer {filing.filer_id} had no licence then that covers {place} and its scope (art. 8 of the filing regulation): "
+        "record a new one first.",
         pointer,
     )
 
@@ -83,10 +92,10 @@ def _lapsed(operator: Operator, station: Station, filing: Filing, now: datetime)
     place = _place(station, now)
     if filing.filer_id != operator.operator_id or i is None or filing.segments[i].status not in BOUND or place is None:
         return filing
-    if any(covers(licence, place, now) for licence in operator.licences):
+    if any(covers(licence, filing, place, now) for licence in operator.licences):
         return filing
     since = filing.segments[i].valid_from
-    last = max(_ends(operator, place, since, now), default=None)
+    last = max(_ends(operator, filing, place, since, now), default=None)
     if last is None:
         return filing
     end, status = last[0], FilingStatus.LAPSED if last[1] else FilingStatus.EXPIRED
@@ -94,11 +103,11 @@ def _lapsed(operator: Operator, station: Station, filing: Filing, now: datetime)
     return replace(filing, segments=overwritten(filing.segments, final))  # what was planned for later, too: it has ended
 
 
-def _ends(operator: Operator, place: str, since: datetime, now: datetime) -> Iterator[tuple[datetime, bool]]:
-    """(when a licence that covered the place ended, whether before its term), of those that ended while the filing stood."""
+def _ends(operator: Operator, filing: Filing, place: str, since: datetime, now: datetime) -> Iterator[tuple[datetime, bool]]:
+    """(when a licence that covered it ended, whether before its term), of those that ended while the filing stood."""
     for licence in operator.licences:
         end = end_of(licence)
-        if end is not None and since <= end <= now and licence.valid_from < end and any(within(place, area) for area in licence.areas):
+        if end is not None and since <= end <= now and licence.valid_from < end and reaches(licence, filing, place):
             yield end, end == licence.ended_at
 
 

@@ -55,6 +55,7 @@ def _blank(body: schemas.NewFiling, filing_id: str) -> Filing:
         decided_at=body.decided_at,
         segments=(),
         filer_type=body.filer_type,
+        scope=tuple(dict.fromkeys(body.scope)),
         materials=tuple(dict.fromkeys(map(_material, body.materials))),
     )
 

@@ -37,6 +37,7 @@ async def add_licence(database: Database, actor: str, operator_id: str, body: bo
             authority=body.authority,
             holder=body.holder,
             areas=tuple(dict.fromkeys(body.areas)),
+            scope=tuple(dict.fromkeys(body.scope)),
             valid_from=body.valid_from,
             valid_to=body.valid_to,
             ended_at=None,
