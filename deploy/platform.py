@@ -211,10 +211,11 @@ def _child(runtime: Runtime, service: str, kind: str, extra: dict[str, str]) -> 
 
 async def _ready(runtime: Runtime, client: httpx.AsyncClient, name: str) -> None:
     service, _, kind = name.partition("-")
-    port = runtime.installation.ports[service if kind == "api" else name]
+    url = f"http://{HOST}:{runtime.installation.ports[service if kind == 'api' else name]}"
 
     async def answers() -> bool:
-        return (await readiness(client, f"http://{HOST}:{port}"))[0]
+        # somebody else may have taken the port since we looked, and be ready, too
+        return (await readiness(client, url))[0] and (kind != "api" or (await client.get(f"{url}/")).json()["service"] == service)
 
     await runtime.supervisor.until(name, answers, READY_WITHIN_S)
 
