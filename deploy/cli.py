@@ -214,11 +214,7 @@ def token(
     if lacks_tenant([role], kind if claim else None):
         wanted = " or ".join(f"{c}=…" for c in TENANT_ROLES[role])
         raise Misused(f"--role {role} 须限定到自己的数据 · must be limited to its own rows: --claim {wanted}")
-    say(
-        access(demo).token(
-            role, subject=f"local-{role}", ttl_s=int(timedelta(days=days).total_seconds()), claim=(kind, value) if claim else None
-        )
-    )
+    say(access(demo).token(role, ttl_s=int(timedelta(days=days).total_seconds()), claim=(kind, value) if claim else None))
 
 
 Service = Annotated[str, typer.Option(help="ingest | registry")]

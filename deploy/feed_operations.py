@@ -155,7 +155,7 @@ async def quarantine_list(at: Access, http: httpx.AsyncClient, feed: str | None,
 
 
 async def quarantine_show(at: Access, http: httpx.AsyncClient, quarantine_id: str) -> str:
-    shown = await Api(http, at.urls["ingest"], at.token("auditor", subject="local-auditor")).get(f"/v1/quarantine/{quarantine_id}")
+    shown = await Api(http, at.urls["ingest"], at.token("auditor")).get(f"/v1/quarantine/{quarantine_id}")
     return json.dumps(shown, ensure_ascii=False, indent=1)
 
 

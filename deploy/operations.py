@@ -11,7 +11,7 @@ from shared.calendar import shanghai_day
 
 
 def admin(at: Access, http: httpx.AsyncClient, service: str = "ingest") -> Api:
-    return Api(http, at.urls[service], at.token("admin", subject="local-admin"))
+    return Api(http, at.urls[service], at.token("admin"))
 
 
 async def books(at: Access, http: httpx.AsyncClient) -> str:

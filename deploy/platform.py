@@ -73,13 +73,14 @@ class Access:
             )
         return {service: f"http://{HOST}:{ports[service]}" for service in SERVICES}
 
-    def token(self, role: str, *, subject: str = "local", ttl_s: int = DAY_S, claim: tuple[str, str] | None = None) -> str:
+    def token(self, role: str, *, subject: str | None = None, ttl_s: int = DAY_S, claim: tuple[str, str] | None = None) -> str:
+        """`subject`: who acts; by default somebody of that role here, so that two roles are two persons."""
         path = self.elsewhere.issuer if self.elsewhere else self.installation.secrets / "issuer.pem"
         try:
             pem = path.read_text()
         except OSError:
             raise CannotStart(f"no issuer key in {path.parent}: ./tongcun up makes it at its first start / 没有签发密钥,请先启动") from None
-        return auth.issue(pem, subject=subject, roles=[role], ttl_s=ttl_s, claim=claim)
+        return auth.issue(pem, subject=subject or f"local-{role}", roles=[role], ttl_s=ttl_s, claim=claim)
 
     def bearer(self, role: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token(role)}"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from deploy.client import TIMEOUT_S, Api, Json, Refused
-from deploy.demo import lade, statement, wire
+from deploy.demo import lade, statement, targets, wire
 from deploy.demo.generator import Month, Push, month
 from deploy.demo.recompute import Disproved, Report, recompute
 from deploy.demo.rules import Result
@@ -74,6 +74,7 @@ async def fill(demo: Demo) -> Month:
     await settled(demo)
     show.step("首轮入账完毕；现在送来迟到的事实", "first round on the books; now what becomes known late")
     await tell_what_was_unknown(demo.api("registry", "coordinator"), demo.api("registry", "postal"), seeded)
+    await targets.plan_and_inspect(demo.api("registry", "coordinator"), demo.api("registry", "reviewer"), seeded)
     await _send(demo, sender, july.late, "推送迟到的扫描", "pushing late scans")
     await _send_bad(demo, sender)
     await settled(demo)
@@ -141,6 +142,8 @@ async def tell(demo: Demo, july: Month, csv_path: Path) -> Json:
         demo.problems.append("the average is above the ceiling")
     statement.write_csv(found, csv_path)
     demo.show.text(f"表格文件 · as a file: {csv_path}")
+    boards = [await targets.board(registry, day) for day in (targets.JUNE_END, targets.JULY_END)]
+    demo.problems += targets.show_board(demo.show, *boards)
     explained = await _explain(demo, report, july)
     _verdict(demo, report, steps, found)
     return {
@@ -152,6 +155,7 @@ async def tell(demo: Demo, july: Month, csv_path: Path) -> Json:
         "beneficiaries": {name: row.accrued_fen for name, row in found.by("beneficiary").items() if name},
         "lines": {kind: {"lines": n, "amount_fen": found.lines_fen[kind]} for kind, n in sorted(found.lines.items())},
         "unpaid": [{"outcome": o, "reason_code": code, "parcels": n} for (o, code), n in sorted(found.unpaid.items())],
+        "targets": {str(day): told for day, told in zip((targets.JUNE_END, targets.JULY_END), boards, strict=True)},
         "explained": explained,
         "recomputed": {
             "scan_positions": report.scan_positions,

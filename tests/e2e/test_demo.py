@@ -101,6 +101,21 @@ def test_it_is_the_month_that_was_promised(demo: Demonstrated) -> None:
     }
 
 
+def test_the_plan_is_told_with_its_evidence(demo: Demonstrated) -> None:
+    june, july = demo.result["targets"].values()
+    assert [(level["count"], level["done"]) for level in june["levels"]] == [(1, 1), (3, 2), (10, 4)]
+    assert [(level["count"], level["done"]) for level in july["levels"]] == [(1, 1), (3, 3), (10, 10)]
+    gates = {(g["gate"], g["level"]): (g["done"], g["needed"], g["met"], g["met_on"]) for g in july["gates"] if g["due_on"] == "2023-06-30"}
+    assert gates == {
+        ("june", "township"): (2, 2, True, "2023-06-28"),
+        ("june", "village"): (4, 5, False, "2023-07-04"),
+        ("june_overall", None): (7, 7, True, "2023-06-28"),
+    }
+    for place in (place for level in july["levels"] for place in level["items"]):
+        found = place["evidence"]
+        assert found["receipt_no"] or found["inspection_id"], place
+
+
 def test_the_average_stays_below_the_ceiling(demo: Demonstrated) -> None:
     (ceiling,) = demo.result["ceilings"]
     totals = demo.result["totals"]
