@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
+from weakref import WeakValueDictionary
 
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 DRAIN_BYTES = 32 << 20  # read and dropped at most, so that a sender who writes before it reads sees its 413; beyond: a reset
@@ -61,15 +64,21 @@ class Body:
 
 
 class InTurns:
-    """ASGI, around everything: of the POSTs to `path`, whose bodies are large, `at_once` are heard. Who waits has not sent its body yet, so
-    that many at a time cost time and not memory."""
+    """ASGI, around everything: of the POSTs to `path`, whose bodies are large, `at_once` are heard, one of a caller. Who waits has not sent
+    its body yet, so that many at a time cost time and not memory; nobody's slow ones are in everybody's way.
 
-    def __init__(self, app: ASGIApp, path: str, at_once: int) -> None:
-        self._app, self._path, self._places = app, path, asyncio.Semaphore(at_once)
+    `caller`: whose request it is; None: nobody's, which the application refuses without reading it.
+    """
+
+    def __init__(self, app: ASGIApp, path: str, at_once: int, caller: Callable[[Request], Awaitable[str | None]]) -> None:
+        self._app, self._path, self._caller, self._places = app, path, caller, asyncio.Semaphore(at_once)
+        self._own: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != self._path or scope["method"] != "POST":
+        large = scope["type"] == "http" and scope["path"] == self._path and scope["method"] == "POST"
+        if not large or (caller := await self._caller(Request(scope))) is None:
             await self._app(scope, receive, send)
             return
-        async with self._places:
+        own = self._own.setdefault(caller, asyncio.Lock())
+        async with own, self._places:
             await self._app(scope, receive, send)

@@ -113,7 +113,7 @@ class Writes:
             return
         request = Request(scope, receive)
         key, match = request.headers.get("idempotency-key"), request.headers.get("if-match")
-        if (key is None and match is None and scope["method"] != "PATCH") or (caller := await _caller(request)) is None:
+        if (key is None and match is None and scope["method"] != "PATCH") or (caller := await caller_of(request)) is None:
             await self._app(scope, receive, send)  # which refuses a caller that it does not know
             return
         try:
@@ -210,7 +210,7 @@ def _takes_a_key(scope: Scope) -> bool:
     return any(method == scope["method"] and path.match(scope["path"]) for method, path in scope["app"].keyed)
 
 
-async def _caller(request: Request) -> str | None:
+async def caller_of(request: Request) -> str | None:
     """Whose keys these are; None: nobody that the application would let in."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":

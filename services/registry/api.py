@@ -41,6 +41,7 @@ from shared.http import create_app
 from shared.keyring import Keyring
 from shared.settings import load
 from shared.telemetry import configure
+from shared.writes import caller_of
 
 logger = structlog.get_logger(__name__)
 
@@ -86,7 +87,7 @@ def build(settings: Settings) -> FastAPI:
         },
         writes_to=database,
     )
-    app.add_middleware(InTurns, path=documents.DOCUMENTS, at_once=UPLOADS_AT_ONCE)
+    app.add_middleware(InTurns, path=documents.DOCUMENTS, at_once=UPLOADS_AT_ONCE, caller=caller_of)
     app.state.verifier = Verifier(settings.jwks, settings.issuer)
     app.state.vault = Vault(keyring)
     return app

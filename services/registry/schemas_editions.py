@@ -23,7 +23,7 @@ class DivisionState(BaseModel):
 
 
 class DivisionChange(BaseModel):
-    """`stations`: that stand in it from then on, to be moved where it has ended."""
+    """`stations`: that stand in it at some time from then on; to be moved where it has ended, taken along where its township changes."""
 
     code: str
     change: What

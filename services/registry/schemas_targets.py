@@ -1,7 +1,7 @@
 """HTTP shapes of programmes, nominations and progress."""
 
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -275,7 +275,3 @@ TableName = Literal["targets", "gates", "acceptance", "rectifications", "filings
 
 class TableQuery(OneQuery):
     programme_id: ProgrammeId | None = None
-
-
-def changes_of(change: ProgrammeChange) -> dict[str, Any]:
-    return {name: getattr(change, name) for name in change.model_fields_set - {"reason"}}

@@ -155,5 +155,5 @@ class Inspection(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     inspector: str  # subject of the token
     follows: str | None  # the inspection whose rectification this one looks at
     items: tuple[ItemResult, ...]
-    signatures: tuple[Signature, ...]  # one a department, the newest
+    signatures: tuple[Signature, ...]  # in order; a department's newest counts
     segments: tuple[InspectionSegment, ...]

@@ -120,6 +120,17 @@ async def test_a_brand_sees_the_stations_that_serve_it(scene: Scene) -> None:
         assert (station in listed) is (filings is not None)
         shown = await registry.call("GET", f"/v1/stations/{station}/filings", expect=200 if filings else 404, **own)
         assert [f["filing_id"] for f in shown.get("items", [])] == (filings or [])
+    sto: dict[str, Any] = {"role": "brand", "brand": "sto"}
+    alias = {"namespace": "jt", "site_code": "J-77", "valid_from": JULY}
+    await registry.call("POST", f"/v1/stations/{station}/aliases", alias)
+    shown = await registry.call("GET", f"/v1/stations/{station}", **sto)
+    assert "J-77" not in str(shown)
+    await registry.call("GET", f"/v1/standing?station_id={station}&brand=jt", expect=404, **sto)
+    running_out = (await registry.call("GET", "/v1/clocks", **sto))["items"]
+    assert {c["filing_id"] for c in running_out if c["station_id"] == station} <= {filing, None}
+    sender: dict[str, Any] = {"role": "brand", "feed": "sto-yuanqu"}
+    await registry.call("GET", f"/v1/stations/{station}", expect=404, **sender)
+    assert (await registry.call("GET", "/v1/stations", **sender))["items"] == []
     jt = await registry.call("GET", "/v1/stations", role="brand", brand="jt")
     assert [i["station_id"] for i in jt["items"]] == [station], "filed for it is enough"
 

@@ -17,6 +17,7 @@ TABLE = files("services.registry").joinpath("data/yuanqu_divisions.csv").read_te
 FROM_2024 = "2024-01-01T00:00:00+08:00"
 CSV, XLSX = "text/csv", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 NEW_VILLAGE = "140827100299"
+OTHER_TOWN = "140827101000"
 Rows = list[dict[str, str]]
 
 
@@ -86,6 +87,8 @@ async def test_a_merger_ends_one_and_leaves_the_past_alone(registry: Registry) -
     assert (told["actor"], told["reason"]) == ("test:coordinator", "国家统计局 2024 (edition 2024)")
     moved = {"division_code": NEW_VILLAGE, "effective_at": FROM_2024}
     await registry.call("PATCH", f"/v1/stations/{station}", moved)
+    same = await edition(registry, written(MERGED))
+    assert same["items"] == [], "sent again after a timeout"
     again = await edition(registry, written(MERGED), effective_at="2024-02-01T00:00:00+08:00")
     assert (again["counts"]["new"], again["items"]) == (0, [])
     assert again["as_of"]["revision"] == done["as_of"]["revision"] + 1, "the station's move; the same table makes no revision"
@@ -133,6 +136,9 @@ async def test_a_table_with_a_flaw_changes_nothing(shared: Registry, rows: Rows,
     assert (await shared.get("/v1/divisions", limit=1))["as_of"]["revision"] == before
 
 
+OTHER_COUNTY = [{k: v.replace("140827", "140828") for k, v in row.items()} for row in table()]
+
+
 @pytest.mark.parametrize(
     ("data", "query", "status", "code"),
     [
@@ -141,7 +147,8 @@ async def test_a_table_with_a_flaw_changes_nothing(shared: Registry, rows: Rows,
         (b"PK\x03\x04nothing", {}, 422, "file.not_what_it_claims"),
         (b"{}", {"media_type": "application/json"}, 415, "body.type"),
         (b"x" * (1 << 20) + b"y", {}, 413, "body.too_large"),
-        (written(MERGED), {"effective_at": "2022-01-01T00:00:00+08:00"}, 200, ""),  # the day on which the first edition begins
+        (written(MERGED), {"effective_at": "2022-01-01T00:00:00+08:00"}, 409, "edition.not_latest"),  # the day of the first edition
+        (written(OTHER_COUNTY), {}, 422, "division.outside_county"),
         (written(MERGED), {"effective_at": "2021-06-01T00:00:00+08:00"}, 409, "edition.not_latest"),
         (written(MERGED), {"effective_at": "2031-06-01T00:00:00+08:00"}, 422, "moment.too_far_ahead"),
         (written(MERGED), {"edition": 24}, 422, "greater_than_equal"),
@@ -155,5 +162,22 @@ async def test_bad_editions(shared: Registry, data: bytes, query: dict[str, Any]
 
 async def test_an_older_edition_does_not_overwrite_a_newer(registry: Registry) -> None:
     await edition(registry, written(MERGED))
-    told = await edition(registry, written(table()), effective_at="2023-09-01T00:00:00+08:00", expect=409)
-    assert told["code"] == "edition.not_latest"
+    for older in (table(), table(without=OTHER_VILLAGE)):
+        at = "2023-09-01T00:00:00+08:00"
+        told = await edition(registry, written([*older, {"code": NEW_VILLAGE, **VILLAGE_ROW}]), effective_at=at, expect=409)
+        assert told["code"] == "edition.not_latest"
+
+
+async def test_stations_go_along_where_a_village_changes_its_township(registry: Registry) -> None:
+    station = await registry.station(division_code=VILLAGE)
+    await registry.call("PATCH", f"/v1/stations/{station}", {"name": "新名", "effective_at": "2024-05-01T00:00:00+08:00"})
+    later = await registry.station(division_code=OTHER_VILLAGE, effective_at="2024-03-01T00:00:00+08:00")
+    moved = table({VILLAGE: {"parent": OTHER_TOWN}}, without=OTHER_VILLAGE)
+    done = await edition(registry, written(moved))
+    assert {c["code"]: c["stations"] for c in done["items"]} == {VILLAGE: [station], OTHER_VILLAGE: [later]}
+    found = {}
+    for at in (day(12, 1), "2024-02-01T00:00:00+08:00", "2024-06-01T00:00:00+08:00"):
+        found[at] = (await registry.get(f"/v1/stations/{station}", valid_at=at))["township_code"]
+    assert list(found.values()) == [TOWN, OTHER_TOWN, OTHER_TOWN]
+    new: dict[str, Any] = {"role": "township", "township": OTHER_TOWN}
+    assert (await registry.call("GET", f"/v1/stations/{station}", **new))["station_id"] == station

@@ -55,6 +55,15 @@ async def test_periods_of_one_life_do_not_overlap(registry: Registry, of: str, s
                 await tx.execute(insert, f"{station}_9", json.dumps(document))
 
 
+async def test_a_backup_can_be_restored(registry: Registry) -> None:
+    """pg_restore works with an empty search path: the checks find their functions all the same."""
+    document = json.dumps({"segments": [{"valid_from": day(1, 1), "valid_to": None}], "filings": []})
+    async with registry.database.write() as tx:
+        await tx.execute("set local search_path = ''")
+        insert = "insert into public.snapshot select 'station', 'stn_restored', max(revision), $1::text::jsonb from public.revision"
+        await tx.execute(insert, document)
+
+
 async def test_one_site_is_one_stations_at_a_time(registry: Registry) -> None:
     first, second = await registry.station(), await registry.station(division_code=OTHER_VILLAGE)
     alias = await registry.call("POST", f"/v1/stations/{first}/aliases", ALIAS | {"site_code": "0359-1"})

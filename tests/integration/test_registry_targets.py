@@ -158,6 +158,9 @@ async def test_the_list_is_fixed_by_the_end_of_march(registry: Registry) -> None
     assert refused["errors"][0]["code"] == "nomination.reason_required"
     made = await nominate(registry, "village", VILLAGE)
     [nomination] = made["nominations"]
+    station = await registry.station(division_code=VILLAGE)
+    named = await nominate(registry, "village", VILLAGE, at=day(5, 1), station_id=station, expect=409)
+    assert named["code"] == "nomination.exists", "a place is on the list once"
     again = await nominate(registry, "village", VILLAGE, at=day(5, 1), expect=409)
     assert (again["code"], nomination["nomination_id"] in again["detail"]) == ("nomination.exists", True)
     end = f"/v1/programmes/prg_0/nominations/{nomination['nomination_id']}/end"
@@ -196,6 +199,62 @@ async def test_a_station_elsewhere_does_not_count_for_a_place(registry: Registry
     village = await filed_village(registry, operator, VILLAGE, day(5, 10), "YC-1")
     await registry.call("PATCH", f"/v1/stations/{village.station}", {"division_code": OTHER_VILLAGE, "effective_at": day(9, 1)})
     assert [of(await progress(registry, day(m, 2)), "village")["done"] for m in (8, 9)] == [1, 0]
+
+
+async def test_no_station_counts_for_two_places(registry: Registry) -> None:
+    await nominate(registry, "township", TOWN)
+    inside = await nominate(registry, "township", VILLAGE, expect=409)
+    assert inside["code"] == "nomination.exists"
+
+
+async def test_the_hub_counts_for_the_county(registry: Registry) -> None:
+    await nominate(registry, "county_hub", "140827000000")
+    hub = await registry.station(name="县中心", level="county_hub", division_code="140827104003")
+    await passed(registry, hub, "county-2024", ["county_seat", "brands", "area", "conveyor"], 25)
+    assert of(await progress(registry, day(7, 1)), "county_hub")["done"] == 1
+
+
+async def test_what_was_complete_in_time_stays_so(registry: Registry) -> None:
+    operator = await registry.operator()
+    target = {"level": "village", "count": 1, "counts": "filed", "starts_on": "2023-03-01"}
+    due = {"due_on": "2023-11-30", "source": "县文件", "quote": "11月"}
+    await registry.call("PATCH", "/v1/programmes/prg_0", {"reason": "试点", "targets": [target | {"dues": [due]}], "gates": []})
+    await nominate(registry, "village", VILLAGE)
+    await filed_village(registry, operator, VILLAGE, day(5, 10), "YC-1")
+    for at in (day(6, 1), day(12, 5)):
+        forecast = of(await progress(registry, at), "village")["forecast"]
+        assert (forecast["complete_on"], forecast["in_time"]) == ("2023-05-10", True)
+    gone = {"reason": "取消", "targets": [target | {"level": "township", "dues": [due]}]}
+    assert (await registry.call("PATCH", "/v1/programmes/prg_0", gone, expect=409))["code"] == "target.nominated"
+
+
+async def test_any_station_of_a_place_may_be_the_one_that_was_inspected(registry: Registry) -> None:
+    await nominate(registry, "township", TOWN)
+    await registry.station(name="甲站", level="township", division_code=TOWN)
+    second = await registry.station(name="乙站", level="township", division_code=TOWN)
+    inspection = await passed(registry, second, "township-2024", ["premises", "area", "reception", "shelves", "scanner"], 24)
+    found = (await registry.get("/v1/inspection-plan", valid_at=day(7, 5), round="june"))["items"]
+    assert [(p["status"], p["station_id"], p["inspection_id"]) for p in found] == [("passed", second, inspection)]
+
+
+async def test_a_tenant_sees_whether_a_place_counts_and_not_by_whose_papers(registry: Registry) -> None:
+    operator = await registry.operator()
+    await nominate(registry, "village", VILLAGE)
+    village = await filed_village(registry, operator, VILLAGE, day(5, 10), "YC-1")
+    told = {}
+    tenants: list[tuple[str, dict[str, Any]]] = [
+        ("brand", {"brand": "sf"}), ("brand", {"brand": "zto"}), ("brand", {"feed": "zto-1"}), ("operator", {"operator": "opr_9"}),
+    ]  # fmt: skip
+    for role, claim in tenants:
+        level = of(await registry.call("GET", f"/v1/targets?valid_at={day(6, 1).replace('+', '%2B')}", role=role, **claim), "village")
+        places = [(p["done"], p["station_id"], p["evidence"]["receipt_no"]) for p in level["items"]]
+        told[next(iter(claim.values()))] = (level["count"], level["done"], places)
+    assert told == {
+        "sf": (10, 1, [(True, None, None)]),
+        "zto": (10, 1, [(True, village.station, "YC-1")]),
+        "zto-1": (10, 1, [(True, None, None)]),
+        "opr_9": (0, 0, []),
+    }
 
 
 async def test_what_was_reported_can_be_reported_again(registry: Registry) -> None:

@@ -120,18 +120,18 @@ def by_hand(plan: p.Programme, known: rules.Given, at: datetime) -> set[str]:
     for n in plan.nominations:
         for s in known.stations.values():
             now = [x for x in s.segments if holds(x, at) and x.operating_status == "open"]
-            there = (n.station_id == s.station_id) if n.station_id else any(x.division_code == n.division_code for x in now)
+            there = any(x.division_code == n.division_code for x in now) and n.station_id in (None, s.station_id)
             if not (holds(n, at) and now and there):
                 continue
             if target.counts == "filed":
                 good = any(holds(x, at) and x.status in ("filed", "change_pending") for f in s.filings for x in f.segments)
             else:
                 decided = [
-                    (x.valid_from, len(i.inspection_id), i.inspection_id, x.status)
+                    (i.segments[0].valid_from, x.valid_from, len(i.inspection_id), i.inspection_id, x.status)
                     for i in known.inspections[s.station_id] for x in i.segments
                     if holds(x, at) and x.status in ("passed", "rectify", "failed")
                 ]  # fmt: skip
-                good = bool(decided) and max(decided)[3] == "passed"
+                good = bool(decided) and max(decided)[4] == "passed"
             if good:
                 found.add(n.nomination_id)
     return found

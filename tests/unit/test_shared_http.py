@@ -366,13 +366,27 @@ async def test_large_bodies_are_heard_in_turns_and_nothing_else_waits() -> None:
             await go_on.wait()
         await Response(None, 204)(scope, receive, send)
 
-    transport = httpx.ASGITransport(app=bodies.InTurns(app, "/large", 2))
+    async def caller(request: Request) -> str | None:
+        return request.headers.get("authorization")
+
+    transport = httpx.ASGITransport(app=bodies.InTurns(app, "/large", 2, caller))
     async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
-        large = [asyncio.create_task(client.post("/large")) for _ in range(5)]
+
+        def post(who: str | None) -> asyncio.Task[httpx.Response]:
+            return asyncio.create_task(client.post("/large", headers={"authorization": who} if who else {}))
+
+        slow = [post("one") for _ in range(3)]
         await asyncio.sleep(0.05)
+        assert heard.count(("POST", "/large")) == 1, "one of a caller"
+        strangers = [post(None) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        assert heard.count(("POST", "/large")) == 4, "whom nobody knows is refused, and holds no place"
+        heard.clear()
+        large = [*slow, *strangers, *(post(who) for who in ("two", "three"))]
+        await asyncio.sleep(0.05)
+        assert heard.count(("POST", "/large")) == 1, "two at once"
         assert (await client.post("/small")).status_code == (await client.get("/small")).status_code == 204
-        assert heard.count(("POST", "/large")) == 2
         large.pop().cancel()
         go_on.set()
         assert {answer.status_code for answer in await asyncio.gather(*large)} == {204}
-    assert heard.count(("POST", "/large")) == 4
+    assert heard.count(("POST", "/large")) == 3

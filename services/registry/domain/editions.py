@@ -13,9 +13,9 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from services.registry.domain.divisions import county_of
-from services.registry.domain.refusals import Conflict
+from services.registry.domain.refusals import Conflict, Invalid
 from services.registry.domain.segments import changed_from
-from shared.contracts.registry import DIVISION_KINDS, Division, DivisionSegment
+from shared.contracts.registry import DIVISION_KINDS, Division, DivisionSegment, Level, Station
 from shared.standing import at as segment_at
 from shared.values import CONTROL
 
@@ -111,50 +111,67 @@ def _flaws(found: Sequence[Row]) -> Iterable[Flaw]:
             yield Flaw(row.row_no, "parent", "division.parent", f"上级须为表中的 {wanted}。", f"Its parent is a row of kind {wanted}.")
 
 
-def changes(known: Iterable[Division], table: Sequence[Row], edition: int, moment: datetime) -> list[Change]:
-    """In order of the codes. Raises Conflict where a division of the county changes later than `moment` already."""
+def changes(known: Sequence[Division], table: Sequence[Row], edition: int, moment: datetime) -> list[Change]:
+    """In order of the codes. Raises Conflict where something that it would change is changed at `moment` or later already."""
     rows_of = {row.code: row for row in table}
     [county] = [row.code for row in table if row.kind == "county"]
+    if county not in {d.code for d in known}:
+        en = f"{county} is not the county of this register."
+        raise Invalid("division.outside_county", f"{county} 不是本登记所属的县。", en, f"/rows/{rows_of[county].row_no}/code")
     divisions: Mapping[str, Division] = {d.code: d for d in known if county_of(d.code) == county}
-    found: list[Change] = []
-    for code in sorted({*divisions, *rows_of}):
-        division, row = divisions.get(code), rows_of.get(code)
-        _check_latest(division, moment)
-        before = segment_at(division.segments, moment) if division else None
-        if row is None:
-            if division and before:
-                found.append(Change(What.ENDED, _ended(division, moment), before, None))
-            continue
-        after = DivisionSegment(
-            valid_from=moment, valid_to=None, name=row.name, name_en=row.name_en, kind=row.kind, parent_code=row.parent, edition=edition
-        )
+    found = [_change(divisions.get(code), rows_of.get(code), edition, moment) for code in sorted({*divisions, *rows_of})]
+    return [change for change in found if change]
+
+
+def _change(division: Division | None, row: Row | None, edition: int, moment: datetime) -> Change | None:
+    """None: the edition says what is known."""
+    before = segment_at(division.segments, moment) if division else None
+    if row is None:
         if division is None or before is None:
-            segments = division.segments if division else ()
-            found.append(
-                Change(What.NEW, Division(version=division.version if division else 0, code=code, segments=(*segments, after)), None, after)
-            )
-        elif (before.name, before.name_en, before.kind, before.parent_code) != (row.name, row.name_en, row.kind, row.parent):
-            told: dict[str, object] = {
-                "name": row.name,
-                "name_en": row.name_en,
-                "kind": row.kind,
-                "parent_code": row.parent,
-                "edition": edition,
-            }
-            segments = changed_from(division.segments, moment, told) or ()
-            found.append(Change(What.CHANGED, replace(division, segments=segments), before, after))
-    return found
+            return None
+        _check_latest(division, moment)
+        return Change(What.ENDED, _ended(division, moment), before, None)
+    after = DivisionSegment(
+        valid_from=moment, valid_to=None, name=row.name, name_en=row.name_en, kind=row.kind, parent_code=row.parent, edition=edition
+    )
+    if before and (before.name, before.name_en, before.kind, before.parent_code) == (row.name, row.name_en, row.kind, row.parent):
+        return None
+    if division:
+        _check_latest(division, moment)
+    if division is None or before is None:
+        version, segments = (division.version, division.segments) if division else (0, ())
+        return Change(What.NEW, Division(version=version, code=row.code, segments=(*segments, after)), None, after)
+    told: dict[str, object] = {"name": row.name, "name_en": row.name_en, "kind": row.kind, "parent_code": row.parent, "edition": edition}
+    segments = changed_from(division.segments, moment, told) or ()
+    return Change(What.CHANGED, replace(division, segments=segments), before, after)
 
 
 def _ended(division: Division, moment: datetime) -> Division:
-    kept = tuple(s for s in division.segments if s.valid_from < moment)
-    return replace(division, segments=(*kept[:-1], replace(kept[-1], valid_to=moment)) if kept else ())
+    *kept, last = division.segments
+    return replace(division, segments=(*kept, replace(last, valid_to=moment)))
 
 
-def _check_latest(division: Division | None, moment: datetime) -> None:
-    if division and any(s.valid_from > moment or (s.valid_from == moment and s is not division.segments[0]) for s in division.segments):
+def _check_latest(division: Division, moment: datetime) -> None:
+    if any(s.valid_from >= moment or (s.valid_to is not None and s.valid_to > moment) for s in division.segments):
         raise Conflict(
             "edition.not_latest",
-            f"区划 {division.code} 在该时间之后已有变更，新版本须晚于它。",
-            f"Division {division.code} changes at or after that moment already: a new edition is later.",
+            f"区划 {division.code} 在该时间或之后已有变更，新版本须晚于它。",
+            f"Division {division.code} changes at that moment or later already: a new edition is later.",
         )
+
+
+def standing_in(station: Station, code: str, moment: datetime) -> bool:
+    """Whether it stands in the township or village at some time from then on."""
+    return any((s.valid_to is None or s.valid_to > moment) and code in (s.division_code, s.township_code) for s in station.segments)
+
+
+def resettled(station: Station, code: str, township: str, moment: datetime) -> Station:
+    """The station as of another township, where its village `code` has come to lie from that moment on."""
+    if station.level is Level.COUNTY_HUB:  # which is of no township
+        return station
+    segments = station.segments
+    held = segment_at(segments, moment)
+    if held and held.division_code == code and held.valid_from < moment:
+        segments = changed_from(segments, moment, {"township_code": township}) or segments
+    moved = tuple(replace(s, township_code=township) if s.valid_from >= moment and s.division_code == code else s for s in segments)
+    return replace(station, segments=moved)

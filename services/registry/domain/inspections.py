@@ -3,15 +3,14 @@
 A station meets its standard from the day on which both departments have signed `pass`, until a later inspection of it is decided otherwise.
 """
 
-from collections.abc import Iterable, Iterator
-from datetime import date, datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from services.registry.domain.checklists import Checklist
 from services.registry.domain.refusals import Conflict, Invalid
-from services.registry.domain.segments import changed_from, index_at
+from services.registry.domain.segments import changed_from
 from shared.calendar import shanghai_day
 from shared.contracts.programme import (
     DECIDED,
@@ -26,7 +25,7 @@ from shared.contracts.programme import (
 from shared.contracts.programme import InspectionStatus as S
 from shared.standing import at as segment_at
 
-SIGNERS = 2
+CLOCK_SKEW = timedelta(minutes=15)
 _DECISION = {Result.PASS: S.PASSED, Result.RECTIFY: S.RECTIFY, Result.FAIL: S.FAILED}
 
 
@@ -44,6 +43,17 @@ def recorded(at: datetime) -> tuple[InspectionSegment, ...]:
     return (InspectionSegment(valid_from=at, valid_to=None, status=S.RECORDED, rectify_by=None, reason=None),)
 
 
+def check_past(moment: datetime, now: datetime) -> None:
+    """What was found was found already; a device's clock may be a little fast."""
+    if moment > now + CLOCK_SKEW:
+        raise Invalid(
+            "inspection.in_the_future",
+            "检查时间在未来，请核对设备时钟。",
+            "This is in the future: check the device's clock.",
+            "/inspected_at",
+        )
+
+
 def status_at(inspection: Inspection, moment: datetime) -> InspectionSegment | None:
     return segment_at(inspection.segments, moment)
 
@@ -53,10 +63,10 @@ def not_met(inspection: Inspection) -> list[str]:
 
 
 def signed(inspection: Inspection, signature: Signature) -> Inspection:
-    """With a department's signature, in place of an earlier one of its own while the two do not agree."""
+    """With one more signature; a department's newest counts, until both agree."""
     last = inspection.segments[-1]
     _check_open(inspection, last, signature.signed_at)
-    other = next((s for s in inspection.signatures if s.department is not signature.department), None)
+    other = next((s for s in reversed(inspection.signatures) if s.department is not signature.department), None)
     if other and other.signer == signature.signer:
         raise Conflict(
             "signature.same_person",
@@ -64,7 +74,6 @@ def signed(inspection: Inspection, signature: Signature) -> Inspection:
             "Nobody signs for both departments: another person signs for this one.",
         )
     _check_result(inspection, signature)
-    kept = tuple(s for s in inspection.signatures if s.department is not signature.department)
     status, rectify_by = S.SIGNED, None
     if other:
         agreed = (other.result, other.rectify_by) == (signature.result, signature.rectify_by)
@@ -72,7 +81,13 @@ def signed(inspection: Inspection, signature: Signature) -> Inspection:
     changes: dict[str, object] = {"status": status, "rectify_by": rectify_by}
     segments = changed_from(inspection.segments, signature.signed_at, changes)
     assert segments is not None  # the last one has no end
-    return replace(inspection, signatures=(*kept, signature), segments=segments)
+    return replace(inspection, signatures=(*inspection.signatures, signature), segments=segments)
+
+
+def signatures_at(inspection: Inspection, moment: datetime) -> list[Signature]:
+    """Each department's newest by then."""
+    found = {s.department: s for s in inspection.signatures if s.signed_at <= moment}
+    return list(found.values())
 
 
 def withdrawn(inspection: Inspection, at: datetime, reason: str) -> Inspection:
@@ -101,17 +116,17 @@ def _check_open(inspection: Inspection, last: InspectionSegment, at: datetime) -
 
 def _check_result(inspection: Inspection, signature: Signature) -> None:
     failing = not_met(inspection)
-    if signature.result is Result.PASS and failing:
+    if signature.result is Result.PASS and (failing or not any(item.verdict is Verdict.MET for item in inspection.items)):
         raise Conflict(
             "signature.items_not_met",
-            f"有未达标的检查项（{', '.join(failing)}），不能通过。",
-            f"Items are not met ({', '.join(failing)}): this does not pass.",
+            f"有未达标的检查项（{', '.join(failing)}），或没有达标项，不能通过。",
+            f"Items are not met ({', '.join(failing)}), or none is: this does not pass.",
         )
     if signature.result is not Result.PASS and not failing:
         raise Conflict(
             "signature.nothing_to_rectify",
-            "各项均达标，没有需整改的内容。",
-            "Every item is met: there is nothing to rectify or to fail.",
+            "没有未达标的检查项，无可整改或判为不通过。",
+            "No item is unmet: there is nothing to rectify or to fail.",
         )
     if (signature.result is Result.RECTIFY) != (signature.rectify_by is not None):
         raise Invalid(
@@ -125,20 +140,32 @@ def _check_result(inspection: Inspection, signature: Signature) -> None:
 
 
 def conflicts(inspection: Inspection, others: Iterable[Inspection], moment: datetime) -> dict[str, list[str]]:
-    """Other inspections of the same station, checklist and round that saw an item differently, neither withdrawn: id → those items.
+    """Other inspections of the same occasion that saw an item differently, as they stood: id → those items.
 
     Two devices without a network may each have recorded one; nothing is merged, one of the two is withdrawn by somebody.
     """
     own = {item.item: item.verdict for item in inspection.items}
     found = {}
     for other in others:
-        then = status_at(other, moment)
-        same = (other.checklist, other.round, other.follows) == (inspection.checklist, inspection.round, inspection.follows)
-        if other.inspection_id == inspection.inspection_id or not same or not _stands(then):
+        same = other.inspection_id != inspection.inspection_id and occasion(other) == occasion(inspection)
+        if not same or not _stands(status_at(other, moment)):
             continue
         if differing := [item.item for item in other.items if own.get(item.item, item.verdict) is not item.verdict]:
             found[other.inspection_id] = differing
     return found
+
+
+def contradicted(inspection: Inspection, others: Iterable[Inspection]) -> list[str]:
+    """The ids of those of the same occasion that are open still and saw it differently, by all that is recorded so far."""
+    still = [o for o in others if o.segments[-1].status not in DECIDED]
+    return list(conflicts(inspection, still, datetime.max.replace(tzinfo=UTC)))
+
+
+def occasion(inspection: Inspection) -> tuple[object, ...]:
+    """What two who were there would both be telling of: a year's round, or an ad hoc look of one day."""
+    day = shanghai_day(inspection.segments[0].valid_from)
+    when: object = day if inspection.round is Round.AD_HOC else day.year
+    return inspection.station_id, inspection.checklist, inspection.round, inspection.follows, when
 
 
 def of_round(inspections: Iterable[Inspection], round_: Round, year: int, moment: datetime) -> Inspection | None:
@@ -156,9 +183,13 @@ def _stands(then: InspectionSegment | None) -> bool:
 
 
 def standard_at(inspections: Iterable[Inspection], moment: datetime) -> tuple[Inspection, InspectionSegment] | None:
-    """The inspection that says what the station was worth at a moment: the one that was decided last by then, and since when."""
+    """The inspection that says what the station was worth at a moment, and since when: of those decided by then, the latest look at it."""
     decided = ((i, s) for i in inspections if (s := status_at(i, moment)) and s.status in DECIDED)
-    return max(decided, key=lambda pair: (pair[1].valid_from, len(pair[0].inspection_id), pair[0].inspection_id), default=None)
+    return max(decided, key=lambda pair: _lateness(*pair), default=None)
+
+
+def _lateness(inspection: Inspection, then: InspectionSegment) -> tuple[datetime, datetime, int, str]:
+    return inspection.segments[0].valid_from, then.valid_from, len(inspection.inspection_id), inspection.inspection_id
 
 
 def tasks(inspections: Iterable[Inspection], moment: datetime) -> Iterator[Task]:
@@ -174,32 +205,36 @@ def tasks(inspections: Iterable[Inspection], moment: datetime) -> Iterator[Task]
                 yield Task(inspection, item, then.rectify_by, *(done or (None, None)))
 
 
-def _done(inspection: Inspection, item: str, given: Iterable[Inspection], moment: datetime) -> tuple[Inspection, datetime] | None:
-    """The first decided inspection that followed it and found the item met."""
-    found = (
-        (other, then.valid_from)
-        for other in given
-        if other.follows == inspection.inspection_id
-        and (then := status_at(other, moment))
-        and then.status in DECIDED
-        and any(i.item == item and i.verdict is Verdict.MET for i in other.items)
-    )
+def _done(inspection: Inspection, item: str, given: Sequence[Inspection], moment: datetime) -> tuple[Inspection, datetime] | None:
+    """The first decided inspection that followed it, or followed one that did, and found the item met."""
+    after = {inspection.inspection_id}
+    found = []
+    for other in given:  # in order of recording: what follows comes later
+        if other.follows not in after:
+            continue
+        after.add(other.inspection_id)
+        then = status_at(other, moment)
+        if then and then.status in DECIDED and any(i.item == item and i.verdict is Verdict.MET for i in other.items):
+            found.append((other, then.valid_from))
     return min(found, key=lambda pair: pair[1], default=None)
 
 
-def check_follows(earlier: Inspection | None, station_id: str, checklist: Checklist, at: datetime) -> list[str] | None:
-    """-> the items that have to be looked at again; None: all, where it follows nothing."""
-    if earlier is None:
-        return None
-    i = index_at(earlier.segments, at)
-    if earlier.station_id != station_id or earlier.checklist != checklist.checklist:
+def check_follows(earlier: Inspection, others: Iterable[Inspection], new: Inspection) -> list[str]:
+    """-> the items that are looked at again, each met or not. It follows what the station is held to now, and nothing that is over."""
+    if (earlier.station_id, earlier.checklist) != (new.station_id, new.checklist):
+        en = "It follows an inspection of another station or checklist."
+        raise Conflict("inspection.follows_another", "所跟进的检查不是此站点的同一检查表。", en)
+    held = standard_at((o for o in others if o.checklist == new.checklist), new.segments[0].valid_from)
+    if held is None or held[0].inspection_id != earlier.inspection_id or held[1].status is not S.RECTIFY:
+        now = f"{held[0].inspection_id} ({held[1].status})" if held else "–"
         raise Conflict(
-            "inspection.follows_another",
-            "所跟进的检查不是此站点的同一检查表。",
-            "It follows an inspection of another station or checklist.",
+            "inspection.nothing_to_follow",
+            f"所跟进的检查当时不在整改中，或已有更晚的结论：{now}。",
+            f"The inspection that it follows was not in rectification then, or a later one was decided: {now}.",
         )
-    if i is None or earlier.segments[i].status is not S.RECTIFY:
-        raise Conflict(
-            "inspection.nothing_to_follow", "所跟进的检查当时不在整改中。", "The inspection that it follows was not in rectification then."
-        )
-    return not_met(earlier)
+    needed = not_met(earlier)
+    for i, item in enumerate(new.items):
+        if item.item in needed and item.verdict is Verdict.NOT_APPLICABLE:
+            en = "What was to be put right is met or not."
+            raise Invalid("item.must_be_judged", "整改项须判定达标或未达标。", en, f"/items/{i}/verdict")
+    return needed

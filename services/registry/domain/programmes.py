@@ -8,6 +8,7 @@ from datetime import date, datetime
 
 from msgspec.structs import replace
 
+from services.registry.domain.licences import within
 from services.registry.domain.refusals import Conflict, Invalid
 from services.registry.domain.segments import overlap
 from shared.calendar import shanghai_day
@@ -23,6 +24,12 @@ def check_plan(programme: Programme) -> None:
         _check_year(year, target.starts_on, f"/targets/{i}/starts_on")
         for j, due in enumerate(target.dues):
             _check_year(year, due.due_on, f"/targets/{i}/dues/{j}/due_on")
+    if lost := next((n for n in programme.nominations if n.level not in levels), None):
+        raise Conflict(
+            "target.nominated",
+            f"名单上还有 {lost.level} 级的地点（{lost.nomination_id}），不能取消该级任务。",
+            f"A place of level {lost.level} is on the list ({lost.nomination_id}): its target stays.",
+        )
     _check_once([g.gate for g in programme.gates], "gate.twice", "节点名称重复。", "A gate's name is given twice.", "/gates")
     for i, gate in enumerate(programme.gates):
         _check_year(year, gate.due_on, f"/gates/{i}/due_on")
@@ -57,13 +64,13 @@ def nominated(programme: Programme, new: Nomination, today: date) -> Programme:
         raise Invalid("nomination.level", "该方案没有这一级的任务。", "The programme has no target of this level.", "/level")
     _check_reason(programme, new.valid_from, new.reason, today)
     for other in programme.nominations:
-        same_place = other.level == new.level and other.division_code == new.division_code
-        same_station = new.station_id is not None and other.station_id == new.station_id
-        if overlap(other, new) and (same_station or (same_place and None in (other.station_id, new.station_id))):
+        # one within the other: the same station would count for both
+        nested = within(other.division_code, new.division_code) or within(new.division_code, other.division_code)
+        if overlap(other, new) and other.level is new.level and nested:
             raise Conflict(
                 "nomination.exists",
-                f"该时段名单上已有（{other.nomination_id}）。",
-                f"It is on the list in that period already ({other.nomination_id}).",
+                f"该时段名单上已有此地点，或包含它、位于其中的地点（{other.nomination_id}）。",
+                f"This place, one around it or one in it is on the list in that period already ({other.nomination_id}).",
             )
     return replace(programme, nominations=(*programme.nominations, new))
 

@@ -4,7 +4,7 @@ A place counts while one of its stations does: while it is open and filed, or op
 the periods in which each place counts follow the figures of any moment, the day on which a gate was reached, and the pace.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import pairwise
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from services.registry.domain.inspections import standard_at
 from services.registry.domain.segments import Segment
+from services.registry.domain.stations import places_of
 from shared.calendar import day_start, shanghai_day
 from shared.contracts.programme import Counts, Gate, GateOf, Inspection, InspectionStatus, Nomination, Programme, Target
 from shared.contracts.registry import FILED, Filing, FilingSegment, Level, OperatingStatus, Station, StationSegment
@@ -96,14 +97,21 @@ def gates(programme: Programme, periods: Mapping[Level, Sequence[Period]], momen
     return states
 
 
-def forecast(count: int, done: int, starts_on: date, moment: datetime) -> Forecast | None:
-    """None: nothing is done yet, or the window has not begun."""
-    elapsed = moment - day_start(starts_on)
+def forecast(target: Target, periods: Sequence[Period], moment: datetime) -> Forecast | None:
+    """None: nothing is done yet, or the window has not begun. What is complete was so on the day on which it became it."""
+    done, elapsed = done_at(periods, moment), moment - day_start(target.starts_on)
     if done == 0 or elapsed <= timedelta(0):
         return None
-    needed = elapsed * max(count - done, 0) / done
-    complete = None if needed > MAX_FORECAST else shanghai_day(moment + needed)
-    return Forecast(round(done / (elapsed / ONE_DAY) * 30, 2), complete)
+    per_month = round(done / (elapsed / ONE_DAY) * 30, 2)
+    if done >= target.count:
+        return Forecast(per_month, _reached(periods, lambda then: done_at(periods, then) >= target.count, moment))
+    needed = elapsed * (target.count - done) / done
+    return Forecast(per_month, None if needed > MAX_FORECAST else shanghai_day(moment + needed))
+
+
+def _reached(periods: Iterable[Period], enough: Callable[[datetime], bool], moment: datetime) -> date | None:
+    """The first day by `moment` on which it was enough: it can become so only where a period begins."""
+    return next((shanghai_day(then) for then in sorted({p.valid_from for p in periods if p.valid_from <= moment}) if enough(then)), None)
 
 
 def needed(count: int, percent: int) -> int:
@@ -122,8 +130,7 @@ def _gate(
         # more than its target on one level is nothing that another lacks
         return sum(min(counts[level], done_at(periods[level], then)) for level in levels)
 
-    starts = sorted({p.valid_from for level in levels for p in periods[level] if p.valid_from <= moment})
-    met_on = next((shanghai_day(then) for then in starts if so_far(then) >= wanted), None)
+    met_on = _reached((p for level in levels for p in periods[level]), lambda then: so_far(then) >= wanted, moment)
     over = moment >= ends
     done = so_far(ends - timedelta(microseconds=1) if over else moment)
     met = done >= wanted or (None if not over else False)
@@ -131,7 +138,7 @@ def _gate(
 
 
 def _place(nomination: Nomination, target: Target, given: Given, moment: datetime) -> Place:
-    judged = [_judged(nomination, s, target, given, moment) for s in _stations_of(nomination, given)]
+    judged = [_judged(nomination, s, target, given, moment) for s in stations_of(nomination, given)]
     judged = [p for p in judged if p.segment]
     if not judged:
         return Place(nomination, None, None, None, None, None, ("station.none",))
@@ -155,26 +162,26 @@ def _judged(nomination: Nomination, station: Station, target: Target, given: Giv
     return Place(nomination, station, segment, since, filing, decided[0] if decided else None, tuple(missing))
 
 
-def _stations_of(nomination: Nomination, given: Given) -> list[Station]:
+def stations_of(nomination: Nomination, given: Given) -> list[Station]:
     if nomination.station_id is not None:
         return [s for s in [given.stations.get(nomination.station_id)] if s]
     return [s for s in given.stations.values() if s.level == nomination.level and any(_stands_in(x, nomination) for x in s.segments)]
 
 
 def _segment(nomination: Nomination, station: Station, moment: datetime) -> StationSegment | None:
-    """What the station was then, if it stood in the place (one that is named itself counts wherever it stands)."""
+    """What the station was then, if it stood in the place. Places do not overlap, so no station counts for two."""
     segment = at(station.segments, moment)
-    return segment if segment and (nomination.station_id or _stands_in(segment, nomination)) else None
+    return segment if segment and _stands_in(segment, nomination) else None
 
 
 def _stands_in(segment: StationSegment, nomination: Nomination) -> bool:
-    return nomination.division_code in (segment.division_code, segment.township_code)
+    return nomination.division_code in places_of(segment)
 
 
 def _union(nomination: Nomination, target: Target, given: Given) -> list[Period]:
     """The periods in which at least one station counts for the place."""
     found = sorted(
-        (p for s in _stations_of(nomination, given) for p in _periods(nomination, s, target, given.inspections.get(s.station_id, ()))),
+        (p for s in stations_of(nomination, given) for p in _periods(nomination, s, target, given.inspections.get(s.station_id, ()))),
         key=lambda p: p.valid_from,
     )
     joined: list[Period] = []

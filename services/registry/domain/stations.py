@@ -6,6 +6,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
+from services.registry.domain.divisions import county_of
 from services.registry.domain.names import plain
 from services.registry.domain.refusals import Conflict, Invalid
 from services.registry.domain.segments import changed_from, index_at, overlap
@@ -21,6 +22,7 @@ from shared.contracts.registry import (
     Station,
     StationSegment,
 )
+from shared.contracts.scan import BRANDS
 from shared.standing import at
 
 _TOWNSHIP_KINDS = frozenset({"town", "township", "statistical"})
@@ -165,15 +167,27 @@ class _Period:
     valid_to: datetime | None
 
 
+def places_of(segment: StationSegment) -> list[str]:
+    """The codes of all that it stands in: its division, the township, the county."""
+    return [code for code in (segment.division_code, segment.township_code, county_of(segment.division_code)) if code]
+
+
 def brands_of(station: Station) -> set[str]:
     """Every brand that it serves or has served, or that a filing of it covers."""
     return {b for s in station.segments for b in s.brands} | {b for f in station.filings for b in f.covers_brands}
 
 
+def as_a_brand_sees(station: Station, brand: str) -> Station:
+    """Without what concerns other brands alone: their filings, and how they call it."""
+    filings = tuple(f for f in station.filings if brand in f.covers_brands)
+    aliases = tuple(a for a in station.aliases if a.namespace == brand or a.namespace not in BRANDS)
+    return replace(station, filings=filings, aliases=aliases)
+
+
 def readable_by(station: Station, kind: str | None, claim: str | None) -> bool:
     """An operator sees the stations that it runs or has run, a township those in it, a brand those that serve it or are filed for it.
 
-    For everybody else the register is open.
+    A sender's feed sees none; for everybody else the register is open.
     """
     match kind:
         case "operator":
@@ -182,5 +196,7 @@ def readable_by(station: Station, kind: str | None, claim: str | None) -> bool:
             return any(s.township_code == claim for s in station.segments)
         case "brand":
             return claim in brands_of(station)
+        case "feed":
+            return False
         case _:
             return True

@@ -2,7 +2,7 @@
 
 import re
 
-from services.registry.domain.stations import readable_by
+from services.registry.domain.stations import as_a_brand_sees, readable_by
 from shared.auth import Principal, lacks_scope
 from shared.contracts.registry import Station
 from shared.problems import Problem, not_found
@@ -20,6 +20,14 @@ def operator_limit(principal: Principal) -> str | None:
 
 def may_see(principal: Principal, station: Station) -> bool:
     return readable_by(station, principal.claim_kind, principal.claim)
+
+
+def seen(principal: Principal, station: Station) -> Station | None:
+    """As the caller sees it; None: not at all."""
+    if not may_see(principal, station):
+        return None
+    brand = principal.tenant("brand")
+    return as_a_brand_sees(station, brand) if brand else station
 
 
 def merchant_limit(principal: Principal) -> str | None:

@@ -1,5 +1,7 @@
 """A new edition of the county's divisions, in one position of the log; without `dry_run=false` only what it would change."""
 
+from collections.abc import Iterable, Mapping
+
 from services.registry import repository
 from services.registry import schemas_editions as schemas
 from services.registry.domain import editions as rules
@@ -9,9 +11,10 @@ from services.registry.service.recording import place_term, recording
 from shared.contracts.registry import Division, DivisionSegment, Station
 from shared.db import Database, Read
 from shared.problems import FieldError, Problem
-from shared.standing import at as segment_at
 from shared.tables import Unreadable, cells, clock, must_be
 from shared.values import AsOf
+
+VILLAGES = ("village", "community")
 
 
 async def take(database: Database, actor: str, data: bytes, format_: str, query: schemas.EditionQuery) -> schemas.EditionAnswer:
@@ -21,9 +24,12 @@ async def take(database: Database, actor: str, data: bytes, format_: str, query:
         check_ahead(query.effective_at, draft.recorded_at, "#query/effective_at")
         known = [d for d, _ in await repository.every(draft.tx, Division, draft.known)]
         found = rules.changes(known, table, query.edition, query.effective_at)
-        items = [await _item(draft.tx, change, draft.known, query) for change in found]
+        standing = {change.division.code: await _standing(draft.tx, change, draft.known, query) for change in found}
+        items = [_item(change, standing[change.division.code]) for change in found]
         for change in found:
             draft.put(change.division)
+        for station in _resettled(found, standing, query):
+            draft.put(station)
         as_of = draft.as_of(query.effective_at)
         if query.dry_run or not found:
             draft.unchanged = True
@@ -52,17 +58,32 @@ def _table(data: bytes, format_: str) -> list[rules.Row]:
     return table
 
 
-async def _item(read: Read, change: rules.Change, revision: int, query: schemas.EditionQuery) -> schemas.DivisionChange:
-    found = await repository.under(read, Station, [place_term(change.division.code)], revision)
-    standing = [
-        id_
-        for id_, station, _ in found
-        if station
-        and (then := segment_at(station.segments, query.effective_at))
-        and change.division.code in (then.division_code, then.township_code)
-    ]
+async def _standing(read: Read, change: rules.Change, revision: int, query: schemas.EditionQuery) -> list[Station]:
+    code = change.division.code
+    found = await repository.under(read, Station, [place_term(code)], revision)
+    return [station for _, station, _ in found if station and rules.standing_in(station, code, query.effective_at)]
+
+
+def _resettled(found: Iterable[rules.Change], standing: Mapping[str, list[Station]], query: schemas.EditionQuery) -> list[Station]:
+    """The stations of villages that lie in another township now; one that stood in several of them changes once."""
+    changed: dict[str, Station] = {}
+    for change in found:
+        if change.after and change.before and change.after.parent_code != change.before.parent_code and change.after.kind in VILLAGES:
+            for station in standing[change.division.code]:
+                now = changed.get(station.station_id, station)
+                moved = rules.resettled(now, change.division.code, change.after.parent_code or "", query.effective_at)
+                if moved != now:
+                    changed[station.station_id] = moved
+    return list(changed.values())
+
+
+def _item(change: rules.Change, standing: Iterable[Station]) -> schemas.DivisionChange:
     return schemas.DivisionChange(
-        code=change.division.code, change=change.what, before=_state(change.before), after=_state(change.after), stations=standing
+        code=change.division.code,
+        change=change.what,
+        before=_state(change.before),
+        after=_state(change.after),
+        stations=[s.station_id for s in standing],
     )
 
 

@@ -1,6 +1,6 @@
 """Inspections: recorded by whoever was there, signed by both departments, seen by whom they concern."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from services.registry import repository
@@ -23,6 +23,7 @@ from shared.problems import Problem, not_found
 from shared.standing import at as segment_at
 from shared.values import parse_choices, parse_many
 
+Found = tuple[Inspection, datetime]  # and when it was recorded
 SIGNERS = {Department.REFORM: "coordinator", Department.INDUSTRY: "reviewer"}  # which role signs for which department
 
 
@@ -41,7 +42,7 @@ async def record(database: Database, principal: Principal, body: schemas.NewInsp
                 f"This client_id is that of inspection {before.inspection_id}, which says something else.",
             )
         draft.unchanged = True
-    return await show(database, principal, before.inspection_id, OneQuery()), False
+    return await show(database, principal, before.inspection_id, OneQuery(valid_at=body.inspected_at)), False
 
 
 def _told(inspection: Inspection) -> tuple[object, ...]:
@@ -50,7 +51,7 @@ def _told(inspection: Inspection) -> tuple[object, ...]:
 
 
 async def _recorded(draft: Recording, principal: Principal, body: schemas.NewInspection) -> Inspection:
-    check_ahead(body.inspected_at, draft.recorded_at, "/inspected_at")
+    rules.check_past(body.inspected_at, draft.recorded_at)
     station = await repository.one(draft.tx, Station, body.station_id, draft.known)
     if station is None or not may_see(principal, station) or segment_at(station.segments, body.inspected_at) is None:
         raise no_station()
@@ -59,7 +60,8 @@ async def _recorded(draft: Recording, principal: Principal, body: schemas.NewIns
     if body.follows and earlier is None:
         raise no_inspection()
     inspection = _inspection(draft, principal, body)
-    check_items(checklist, inspection.items, rules.check_follows(earlier, station.station_id, checklist, body.inspected_at))
+    others = await of_station(draft.tx, station.station_id, draft.known)
+    check_items(checklist, inspection.items, rules.check_follows(earlier, others, inspection) if earlier else None)
     for i, item in enumerate(inspection.items):
         if item.note:
             check_words(item.note, f"/items/{i}/note")
@@ -96,7 +98,7 @@ async def sign(database: Database, principal: Principal, inspection_id: str, bod
     async with recording(database, principal.subject) as draft:
         check_ahead(body.effective_at, draft.recorded_at, "/effective_at")
         inspection, station, others = await _existing(draft, principal, inspection_id)
-        if found := rules.conflicts(inspection, others, body.effective_at):
+        if found := rules.contradicted(inspection, others):
             ids = ", ".join(found)
             raise Problem(
                 409,
@@ -169,26 +171,46 @@ async def show(database: Database, principal: Principal, inspection_id: str, que
 
 
 async def inspections(database: Database, principal: Principal, query: schemas.InspectionQuery) -> schemas.InspectionList:
-    wanted = {
-        "status": parse_choices("status", query.status, list(InspectionStatus)),
-        "round": parse_choices("round", query.round, list(Round)),
-        "checklist": parse_choices("checklist", query.checklist, list(checklists())),
-        "township_code": parse_many(query.township_code),
-    }
+    statuses = parse_choices("status", query.status, list(InspectionStatus))
+    rounds = parse_choices("round", query.round, list(Round))
+    used = parse_choices("checklist", query.checklist, list(checklists()))
+    townships = parse_many(query.township_code)
     async with database.read() as read:
         at = await pin_list(read, query)
-        found = await seen(read, principal, at, query.station_id)
-    items = [item for item in found if all(values is None or getattr(item, name) in values for name, values in wanted.items())]
-    page, cursor = at.page(items, query.limit)
-    return schemas.InspectionList(items=page, next_cursor=cursor, as_of=at.as_of())
+        found, stations = await _visible(read, principal, at, query.station_id)
+    wanted = [
+        (i, when)
+        for i, when in found
+        if (then := rules.status_at(i, at.moment))
+        and (statuses is None or then.status in statuses)
+        and (rounds is None or i.round in rounds)
+        and (used is None or i.checklist in used)
+        and (townships is None or _township(stations[i.station_id], at.moment) in townships)
+    ]
+    page, cursor = at.page(wanted, query.limit)
+    return schemas.InspectionList(items=_items(page, found, stations, at.moment), next_cursor=cursor, as_of=at.as_of())
 
 
-async def seen(read: Read, principal: Principal, at: Pin, station_id: str | None = None) -> list[schemas.InspectionItem]:
-    """Whatever the caller may see, of one station or of all, in order of recording."""
-    found, stations = await _visible(read, principal, at, station_id)
-    by_station = _by_station(i for i, _ in found)
-    shown = (_item(i, stations[i.station_id], by_station[i.station_id], when, at.moment) for i, when in found)
+def _township(station: Station, moment: datetime) -> str | None:
+    segment = segment_at(station.segments, moment)
+    return segment.township_code if segment else None
+
+
+def _items(
+    page: Iterable[Found], found: Iterable[Found], stations: Mapping[str, Station], moment: datetime
+) -> list[schemas.InspectionItem]:
+    """What had taken place by then; each beside the others of its occasion."""
+    occasions: dict[object, list[Inspection]] = {}
+    for inspection, _ in found:
+        occasions.setdefault(rules.occasion(inspection), []).append(inspection)
+    shown = (_item(i, stations[i.station_id], occasions[rules.occasion(i)], when, moment) for i, when in page)
     return [item for item in shown if item]
+
+
+async def seen(read: Read, principal: Principal, at: Pin) -> list[schemas.InspectionItem]:
+    """Whatever the caller may see, in order of recording."""
+    found, stations = await _visible(read, principal, at, None)
+    return _items(found, found, stations, at.moment)
 
 
 def _by_station(inspections: Iterable[Inspection]) -> dict[str, list[Inspection]]:
@@ -198,9 +220,7 @@ def _by_station(inspections: Iterable[Inspection]) -> dict[str, list[Inspection]
     return found
 
 
-async def _visible(
-    read: Read, principal: Principal, at: Pin, station_id: str | None
-) -> tuple[list[tuple[Inspection, datetime]], dict[str, Station]]:
+async def _visible(read: Read, principal: Principal, at: Pin, station_id: str | None) -> tuple[list[Found], dict[str, Station]]:
     """-> (the inspections, their stations)"""
     term = inspections_term(station_id) if station_id else repository.kind_term("inspection")
     found = [(i, when) for _, i, when in await repository.under(read, Inspection, [term], at.revision.revision) if i]
@@ -276,8 +296,7 @@ def _item(
         ],
         signatures=[
             schemas.SignatureItem(department=s.department, signer=s.signer, result=s.result, rectify_by=s.rectify_by, signed_at=s.signed_at)
-            for s in inspection.signatures
-            if s.signed_at <= moment
+            for s in rules.signatures_at(inspection, moment)
         ],
         status=then.status,
         rectify_by=then.rectify_by,

@@ -131,7 +131,7 @@ async def _check_station(draft: Recording, station_id: str, body: schemas.NewNom
     segment = segment_at(station.segments, body.effective_at) if station else None
     if station is None or segment is None:
         raise no_station()
-    if station.level is not body.level or body.division_code not in (segment.division_code, segment.township_code):
+    if station.level is not body.level or body.division_code not in station_rules.places_of(segment):
         raise Problem(
             409,
             "nomination.station_elsewhere",

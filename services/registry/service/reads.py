@@ -12,7 +12,7 @@ from services.registry.domain.inspections import standard_at
 from services.registry.domain.search import meant
 from services.registry.repository import Revision
 from services.registry.service import shown
-from services.registry.service.access import is_id, may_see, no_operator, no_station
+from services.registry.service.access import is_id, no_operator, no_station, seen
 from services.registry.service.recording import brand_term, inspections_term, operator_term, place_term
 from shared.auth import Principal
 from shared.contracts.programme import Inspection, InspectionSegment, InspectionStatus
@@ -191,7 +191,7 @@ async def walk(
     after, size = at.after, min(first or CHUNK, CHUNK)
     while True:
         found = await repository.under(read, Station, terms, at.revision.revision, after, size)
-        yield [(station, recorded_at) for _, station, recorded_at in found if station and may_see(principal, station)]
+        yield [(own, recorded_at) for _, station, recorded_at in found if station and (own := seen(principal, station))]
         if len(found) < size:
             return
         after, size = found[-1][0], CHUNK
@@ -207,6 +207,8 @@ def terms_of(principal: Principal, places: Sequence[str] | None) -> list[str]:
         return [operator_term(operator)]
     if brand := principal.tenant("brand"):
         return [brand_term(brand)]
+    if principal.tenant("feed"):
+        return []
     return [repository.kind_term("station")]
 
 
@@ -248,9 +250,10 @@ async def station(database: Database, principal: Principal, station_id: str, que
 
 async def _visible(read: Read, principal: Principal, station_id: str, at: Pin) -> tuple[Station, datetime]:
     found = await repository.found_one(read, Station, station_id, at.revision.revision) if is_id(station_id) else None
-    if found is None or not isinstance(found.record, Station) or not may_see(principal, found.record):
+    own = seen(principal, found.record) if found and isinstance(found.record, Station) else None
+    if found is None or own is None:
         raise no_station()
-    return found.record, found.recorded_at
+    return own, found.recorded_at
 
 
 async def filings(database: Database, principal: Principal, station_id: str, query: of_filings.FilingQuery) -> of_filings.FilingList:
@@ -274,6 +277,8 @@ def _filing_order(row: Row) -> tuple[tuple[int, str], datetime, datetime]:
 async def standing(database: Database, principal: Principal, query: schemas.StandingQuery) -> schemas.StandingAnswer:
     if query.known_at and query.known_revision is not None:
         raise invalid("#query/known_revision", "one_of", "known_at 与 known_revision 只能给一个。", "Give one of the two.")
+    if principal.tenant("brand") not in (None, query.brand):
+        raise no_station()
     async with database.read() as read:
         at = await pin(read, query.valid_at, query.known_at, query.known_revision)
         record, _ = await _visible(read, principal, query.station_id, at)

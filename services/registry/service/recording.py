@@ -10,10 +10,9 @@ import msgspec
 from msgspec.structs import replace
 
 from services.registry import repository
-from services.registry.domain.divisions import county_of
 from services.registry.domain.filings import receipts_of
 from services.registry.domain.refusals import Conflict, Invalid
-from services.registry.domain.stations import brands_of
+from services.registry.domain.stations import brands_of, places_of
 from shared.contracts.programme import Inspection, Programme
 from shared.contracts.registry import (
     PARTITION,
@@ -106,9 +105,9 @@ def terms_of(record: AnyRecord) -> set[str]:
 
 def _terms_of_station(station: Station) -> Iterator[str]:
     for segment in station.segments:
-        codes = (segment.township_code, segment.division_code, county_of(segment.division_code))
-        yield from (place_term(code) for code in codes if code)
-        yield from (level_term(station.level, code) for code in codes[:2] if code)
+        for code in places_of(segment):
+            yield place_term(code)
+            yield level_term(station.level, code)
         if segment.operator_id:
             yield operator_term(segment.operator_id)
     yield from map(brand_term, brands_of(station))
@@ -130,7 +129,7 @@ def place_term(code: str) -> str:
 
 
 def level_term(level: Level, code: str) -> str:
-    """The stations of one level in a township or a village."""
+    """The stations of one level in a county, a township or a village."""
     return f"{level}|{code}"
 
 

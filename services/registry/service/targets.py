@@ -1,6 +1,6 @@
 """Progress of a programme, with its evidence, as of any moment and as known at any revision."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from services.registry import repository
@@ -11,7 +11,7 @@ from services.registry.domain.divisions import short_name
 from services.registry.domain.inspections import of_round, status_at
 from services.registry.schemas import Label
 from services.registry.service import inspections
-from services.registry.service.access import is_id, may_see
+from services.registry.service.access import is_id, may_see, seen
 from services.registry.service.programmes import dues_of, no_programme
 from services.registry.service.reads import Pin, pin
 from services.registry.service.recording import level_term
@@ -56,7 +56,7 @@ async def progress(read: Read, principal: Principal, at: Pin, programme_id: str 
     programme = await _programme(read, at, programme_id)
     given = await _given(read, programme, at)
     names = await _names(read, programme, at)
-    own = principal.tenant("township")
+    own = principal.claim_kind in ("township", "operator")
     levels: list[schemas.LevelProgress] = []
     periods: dict[Level, list[rules.Period]] = {}
     for target in programme.targets:
@@ -72,8 +72,8 @@ async def progress(read: Read, principal: Principal, at: Pin, programme_id: str 
                 done=done,
                 starts_on=target.starts_on,
                 dues=dues_of(target),
-                forecast=None if own else _forecast(target, done, at.moment),
-                items=[_place(p, names) for p in places],
+                forecast=None if own else _forecast(target, periods[target.level], at.moment),
+                items=[_place(p, names, principal) for p in places],
             )
         )
     gates = [] if own else [_gate(state) for state in rules.gates(programme, periods, at.moment)]
@@ -107,9 +107,12 @@ async def plan(database: Database, principal: Principal, query: schemas.PlanQuer
 
 
 def _planned(planned: InspectionRound, place: rules.Place, given: rules.Given, names: Names, moment: datetime) -> schemas.PlannedItem:
-    nomination, station = place.nomination, place.station
-    own = given.inspections.get(station.station_id, ()) if station else ()
-    found = of_round(own, planned.round, planned.first_day.year, moment)
+    nomination = place.nomination
+    there = {s.station_id: s for s in rules.stations_of(nomination, given)}
+    looked_at = [inspection for station_id in there for inspection in given.inspections.get(station_id, ())]
+    found = of_round(looked_at, planned.round, planned.first_day.year, moment)
+    station = there[found.station_id] if found else place.station
+    segment = segment_at(station.segments, moment) if station else None
     then = status_at(found, moment) if found else None
     late = shanghai_day(moment) > planned.last_day
     return schemas.PlannedItem(
@@ -121,7 +124,7 @@ def _planned(planned: InspectionRound, place: rules.Place, given: rules.Given, n
         division_code=nomination.division_code,
         division_name=names[nomination.division_code][0],
         station_id=station.station_id if station else None,
-        station_name=place.segment.name if place.segment else None,
+        station_name=segment.name if segment else None,
         checklist=next(c.checklist for c in checklists().values() if c.level is nomination.level),
         inspection_id=found.inspection_id if found else None,
         status=then.status if then else "overdue" if late else "planned",
@@ -172,16 +175,17 @@ def _may_see(principal: Principal, place: rules.Place, names: Names) -> bool:
             return True
 
 
-def _place(place: rules.Place, names: Names) -> schemas.PlaceItem:
-    filing, segment = place.filing or (None, None)
-    nomination = place.nomination
+def _place(place: rules.Place, names: Names, principal: Principal) -> schemas.PlaceItem:
+    """To a tenant without its station and evidence where it may not see them; whether the place counts is no secret."""
+    nomination, own = place.nomination, seen(principal, place.station) if place.station else None
+    filing, segment = place.filing if own and place.filing and place.filing[0] in own.filings else (None, None)
     return schemas.PlaceItem(
         nomination_id=nomination.nomination_id,
         level=nomination.level,
         division_code=nomination.division_code,
         division_name=names[nomination.division_code][0],
-        station_id=place.station.station_id if place.station else None,
-        station_name=place.segment.name if place.segment else None,
+        station_id=own.station_id if own else None,
+        station_name=place.segment.name if own and place.segment else None,
         done=place.done,
         since=place.since,
         evidence=schemas.Evidence(
@@ -189,7 +193,7 @@ def _place(place: rules.Place, names: Names) -> schemas.PlaceItem:
             receipt_no=segment.receipt_no if segment else None,
             authority=filing.authority if filing else None,
             filing_status=segment.status if segment else None,
-            inspection_id=place.inspection.inspection_id if place.inspection else None,
+            inspection_id=place.inspection.inspection_id if own and place.inspection else None,
         ),
         missing=_lacks(place.missing),
     )
@@ -199,8 +203,8 @@ def _lacks(codes: Iterable[str]) -> list[schemas.Lack]:
     return [schemas.Lack(code=code, label=Label(zh=LACKS[code][0], en=LACKS[code][1])) for code in codes]
 
 
-def _forecast(target: Target, done: int, moment: datetime) -> schemas.ForecastItem | None:
-    found = rules.forecast(target.count, done, target.starts_on, moment)
+def _forecast(target: Target, periods: Sequence[rules.Period], moment: datetime) -> schemas.ForecastItem | None:
+    found = rules.forecast(target, periods, moment)
     if found is None:
         return None
     in_time = found.complete_on is not None and found.complete_on <= target.dues[-1].due_on

@@ -11,9 +11,10 @@ down_revision = "20261126_02"
 branch_labels = None
 depends_on = None
 
-# A timestamp of ours bears its offset, so reading it depends on no setting, and these are immutable as a check needs them.
+# A timestamp of ours bears its offset, so reading it depends on no setting, and these are immutable as a check needs them. Their names are
+# bound here and now (`begin atomic`): a backup is restored with no search path.
 KEPT_APART = """
-create function kept_apart(segments jsonb) returns boolean language sql immutable parallel safe as $$
+create function kept_apart(segments jsonb) returns boolean language sql immutable parallel safe begin atomic
     select coalesce(bool_and(starts < ends and (before is null or before <= starts)), true)
     from (
         select starts, ends, lag(ends) over (order by starts) as before
@@ -21,14 +22,14 @@ create function kept_apart(segments jsonb) returns boolean language sql immutabl
             select (s->>'valid_from')::timestamptz as starts, coalesce((s->>'valid_to')::timestamptz, 'infinity') as ends
             from jsonb_array_elements(segments) s
         ) given
-    ) ordered
-$$
+    ) ordered;
+end
 """
 KEPT_APART_IN = """
-create function kept_apart_in(document jsonb) returns boolean language sql immutable parallel safe as $$
+create function kept_apart_in(document jsonb) returns boolean language sql immutable parallel safe begin atomic
     select kept_apart(coalesce(document->'segments', '[]'))
-        and (select coalesce(bool_and(kept_apart(f->'segments')), true) from jsonb_array_elements(coalesce(document->'filings', '[]')) f)
-$$
+        and (select coalesce(bool_and(kept_apart(f->'segments')), true) from jsonb_array_elements(coalesce(document->'filings', '[]')) f);
+end
 """
 # What the service writes from now on beside each record, for those that are there already.
 TRACES = """
@@ -41,7 +42,8 @@ from snapshot, jsonb_array_elements(document->'segments') s,
 where kind = 'station' and place is not null
 union
 select distinct (document->>'level') || '|' || place, id
-from snapshot, jsonb_array_elements(document->'segments') s, lateral (values (s->>'township_code'), (s->>'division_code')) p(place)
+from snapshot, jsonb_array_elements(document->'segments') s,
+    lateral (values (s->>'township_code'), (s->>'division_code'), (rpad(left(s->>'division_code', 6), 12, '0'))) p(place)
 where kind = 'station' and place is not null
 union
 select distinct 'brand|' || brand, id from snapshot, jsonb_array_elements(document->'segments') s, jsonb_array_elements_text(s->'brands') brand
