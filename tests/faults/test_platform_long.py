@@ -117,7 +117,10 @@ async def test_a_month_of_pushes_while_anything_is_killed(directory: Path) -> No
 
 
 # Everything that ingest knows of pushes; one statement puts all of it back.
-INGEST_TABLES = ("quarantine", "push", "refused_push", "event_version", "event", "log_relay", "log_consumer", "log_head", "log")
+INGEST_TABLES = (
+    "push", "quarantine", "quarantine_outcome", "again", "remapped", "body_dropped", "body_read", "manifest", "refused_push",
+    "event_version", "event", "log_relay", "log_consumer", "log_head", "log",
+)  # fmt: skip
 RESTORE = (
     f"begin; truncate {', '.join(INGEST_TABLES)}; "
     + "".join(f"insert into {t} overriding system value table {t}_copy; " for t in INGEST_TABLES)
