@@ -4,7 +4,9 @@ Hash input is an RFC 8785 (canonical JSON) array in which an absent value is nul
 nulls is that form (a test holds it against the `rfc8785` package).
 """
 
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from struct import Struct
 from uuid import UUID
 
 import msgspec
@@ -25,9 +27,13 @@ def parcel_id(key: bytes) -> str:
     return "pcl_" + "".join([_PAIRS[bits >> shift & 1023] for shift in range(120, -1, -10)])
 
 
+_first_four = Struct(">I").unpack_from  # a third of the time of int.from_bytes
+
+
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition of a parcel's scans, and of its rows."""
-    return int.from_bytes(key[:4], "big") % partitions
+    number: int = _first_four(key)[0]
+    return number % partitions
 
 
 def event_id(mode: str, feed: str, key: bytes, identity: tuple[str | None, ...]) -> UUID:
@@ -41,10 +47,29 @@ def event_id(mode: str, feed: str, key: bytes, identity: tuple[str | None, ...])
 
 def event_key(mode: str, feed: str, key: bytes, identity: tuple[str | None, ...]) -> bytes:
     """The 16 bytes of `event_id`, for whoever makes many: they sort, compare and hash five times faster than a UUID."""
-    digest = bytearray(sha256(_encode((mode, feed, key.hex(), identity))).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x80  # version 8
-    digest[8] = digest[8] & 0x3F | 0x80  # variant of RFC 9562
-    return bytes(digest)
+    return event_keys(mode, feed, [(key, identity)])[0]
+
+
+_VERSION = bytes(byte & 0x0F | 0x80 for byte in range(256))  # version 8
+_VARIANT = bytes(byte & 0x3F | 0x80 for byte in range(256))  # of RFC 9562
+
+
+def event_keys(mode: str, feed: str, told: Iterable[tuple[bytes, tuple[str | None, ...]]]) -> list[bytes]:
+    """`event_key` of each (parcel's key, identity): the bits that make them UUIDs are set in all at once, by column."""
+    digests = bytearray(b"".join([sha256(_encode((mode, feed, key.hex(), identity))).digest() for key, identity in told]))
+    digests[6::32] = digests[6::32].translate(_VERSION)
+    digests[8::32] = digests[8::32].translate(_VARIANT)
+    stamped = bytes(digests)
+    return [stamped[at : at + 16] for at in range(0, len(stamped), 32)]
+
+
+def event_texts(keys: Sequence[bytes]) -> list[str]:
+    """Each key as a UUID is written; all at once, since one by one costs as much as their hashes."""
+    text = bytearray(b"".join(keys).hex("-", 2).encode() + b"-")  # eight groups of four digits and a hyphen of each
+    for surplus in (4, 29, 34):
+        text[surplus::40] = b" " * len(keys)
+    text[39::40] = b"\n" * len(keys)
+    return text.translate(None, b" ").decode().splitlines()[: len(keys)]
 
 
 def content(
@@ -67,11 +92,11 @@ def content(
     """32 bytes: SHA-256 of the scan facts as sent, the waybill number upper-cased.
 
     `scanned_at` is the text of the log's value. `sent_action` is the sender's own `action` (mapping version 0, the canonical API)
-    and null where the action is our reading of `raw_action`. Positional for whoever makes many: fifteen names cost as much as the hash.
+    and null where the action is our reading of `raw_action`.
     """
-    return sha256(
-        _encode(
-            [
+    return contents(
+        [
+            (
                 brand,
                 waybill_no,
                 raw_action,
@@ -87,6 +112,11 @@ def content(
                 retracts_event_id,
                 retracts_previous_action,
                 sent_action,
-            ]
-        )
-    ).digest()
+            )
+        ]
+    )[0]
+
+
+def contents(facts: Iterable[tuple[str | int | None, ...]]) -> list[bytes]:
+    """`content` of each, whose facts come in the order of its parameters: passing fifteen of them on costs a third of the hash."""
+    return [sha256(_encode(each)).digest() for each in facts]

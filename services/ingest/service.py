@@ -18,7 +18,7 @@ from services.ingest.brands import CANONICAL_FORMAT, NATIVE, canonical, webhook
 from services.ingest.brands.base import TOKEN, Ack, BadSignature, Feed, Format, Mode, Outcome, RawPush, Unparseable
 from services.ingest.brands.wire import inflate, matches_any
 from services.ingest.committer import NOT_FOUND_OUT, Committer, Later
-from services.ingest.domain.items import MAX_BODY_BYTES, Identified, Item, Unreadable, identify
+from services.ingest.domain.items import MAX_BODY_BYTES, Identified, Item, Unreadable, identify_all
 from services.ingest.domain.verdicts import VERDICTS
 from services.ingest.feeds import FeedBook
 from services.ingest.settings import Settings
@@ -311,9 +311,11 @@ def _draft(
 ) -> Draft:
     feed = push.feed
     key_id, ciphertext = keyring.encrypt(push.body, body_aad(receipt_id))
-    identified: list[Identified | Unreadable] = [
-        item if isinstance(item, Unreadable) else identify(item, feed.mode, feed.feed, feed.namespace(item.brand)) for item in items
-    ]
+    readable = [item for item in items if not isinstance(item, Unreadable)]
+    identified: list[Identified | Unreadable] = list(identify_all(readable, feed.mode, feed.feed, feed.namespace))
+    if len(readable) < len(items):
+        known = iter(identified)
+        identified = [item if isinstance(item, Unreadable) else next(known) for item in items]
     return Draft(
         receipt_id=receipt_id,
         feed=feed,

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import rfc8785
@@ -79,6 +80,11 @@ FACT = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=20
 @given(st.lists(FACT | st.integers(-(2**53) + 1, 2**53 - 1), max_size=8))
 def test_what_we_hash_is_rfc_8785(facts: list[str | int | None]) -> None:
     assert identity._encode(facts) == rfc8785.dumps(facts)
+
+
+@given(st.lists(st.binary(min_size=16, max_size=16), max_size=4))
+def test_keys_are_written_as_uuids(keys: list[bytes]) -> None:
+    assert identity.event_texts(keys) == [str(UUID(bytes=key)) for key in keys]
 
 
 def test_identities_are_fixed_for_ever() -> None:

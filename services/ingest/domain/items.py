@@ -1,5 +1,6 @@
 """What a push says, item by item, once its sender's words are read: a scan, or the reason why it cannot be read."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -8,7 +9,7 @@ import msgspec
 
 from shared.calendar import SHANGHAI
 from shared.contracts.scan import Retracts
-from shared.identity import content, event_key, parcel_key
+from shared.identity import contents, event_keys, event_texts, parcel_key
 
 MAX_BODY_BYTES = 1 << 20  # of a push, inflated, too
 MAX_ITEMS = 500  # of one push
@@ -74,32 +75,36 @@ class Identified(msgspec.Struct, frozen=True, gc=False):
 
 
 def identify(item: Item, mode: str, feed: str, namespace: str) -> Identified:
-    key = _parcel_key(item.brand, item.waybill_no)
-    event = event_key(mode, feed, key, item.identity)
-    hexed = event.hex()
+    return identify_all([item], mode, feed, lambda _: namespace)[0]
+
+
+def identify_all(items: Sequence[Item], mode: str, feed: str, namespace: Callable[[str], str]) -> list[Identified]:
+    """`namespace`: whose site codes an item of a brand uses. Step by step of all of them, not item by item: a quarter less time."""
+    keys = [_parcel_key(item.brand, item.waybill_no) for item in items]
+    events = event_keys(mode, feed, [(key, item.identity) for key, item in zip(keys, items, strict=True)])
+    facts = contents([_facts(item, namespace(item.brand)) for item in items])
+    return list(map(Identified, items, keys, events, event_texts(events), facts))
+
+
+def _facts(item: Item, namespace: str) -> tuple[str | int | None, ...]:
+    """What `content` covers, in its order."""
     retracts = item.retracts
-    return Identified(
-        item,
-        key,
-        event,
-        f"{hexed[:8]}-{hexed[8:12]}-{hexed[12:16]}-{hexed[16:20]}-{hexed[20:]}",
-        content(
-            item.brand,
-            item.waybill_no,
-            item.raw_action,
-            item.scanned_text,
-            namespace,
-            item.site_code,
-            item.site_name,
-            item.origin,
-            item.destination,
-            item.goods,
-            item.order_no,
-            item.weight_g,
-            retracts.event_id if retracts else None,
-            retracts.previous_action if retracts else None,
-            item.sent_action,
-        ),
+    return (
+        item.brand,
+        item.waybill_no,
+        item.raw_action,
+        item.scanned_text,
+        namespace,
+        item.site_code,
+        item.site_name,
+        item.origin,
+        item.destination,
+        item.goods,
+        item.order_no,
+        item.weight_g,
+        retracts.event_id if retracts else None,
+        retracts.previous_action if retracts else None,
+        item.sent_action,
     )
 
 
