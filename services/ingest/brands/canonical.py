@@ -5,9 +5,11 @@ that fails is each item decoded alone, so that the price of a bad item is paid b
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Annotated
+from itertools import count, repeat
+from string import ascii_letters, digits
+from typing import Annotated, NamedTuple, cast
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
@@ -95,8 +97,11 @@ def parse(push: RawPush, document: bytes) -> list[Item | Unreadable]:
         events = None
     except (msgspec.DecodeError, UnicodeError):
         raise Unparseable("json.invalid") from None
-    if events is None or _may_repeat_a_key(document, events):
+    columns = _Columns(*zip(*map(astuple, events), strict=True)) if events else None
+    if events is None or _may_repeat_a_key(document, columns):
         return [_alone(push, index, raw) for index, raw in enumerate(_raw_items(document))]
+    if columns and not suspicious and (items := _at_once(push, columns)):
+        return items
     return [_or_unreadable(push, index, event, suspicious) for index, event in enumerate(events)]
 
 
@@ -108,14 +113,38 @@ def _lines(document: bytes) -> list[bytes]:
     return lines
 
 
-_FIELDS, _RETRACTION_FIELDS = len(Event.__struct_fields__), len(Retraction.__struct_fields__)
+_Told = tuple[str | UnsetType | None, ...]
+
+
+class _Columns(NamedTuple):
+    """The events of a body, a field of all of them at a time, in the order of `Event`."""
+
+    brand: tuple[str, ...]
+    waybill_no: tuple[str, ...]
+    action: tuple[Action, ...]
+    scanned_at: tuple[str, ...]
+    raw_action: _Told
+    event_ref: _Told
+    site_code: _Told
+    site_name: _Told
+    origin: _Told
+    destination: _Told
+    goods: _Told
+    order_no: _Told
+    weight_g: tuple[int | UnsetType | None, ...]
+    retracts: tuple[Retraction | UnsetType | None, ...]
+
+
+_REQUIRED, _RETRACTION_FIELDS = 4, len(Retraction.__struct_fields__)
 _SPACES = (b" ", b"\t", b"\n", b"\r")
 
 
-def _may_repeat_a_key(document: bytes, events: Sequence[Event]) -> bool:
+def _may_repeat_a_key(document: bytes, columns: _Columns | None) -> bool:
     """Whether the document has other keys than what was read of it: the decoder lets the last of two win. Counted, since it is rare."""
-    read = 1 + sum([_FIELDS - astuple(event).count(UNSET) for event in events])
-    read += sum([_RETRACTION_FIELDS - astuple(event.retracts).count(UNSET) for event in events if event.retracts])
+    read = 1
+    if columns:
+        read += len(columns) * len(columns.brand) - sum([column.count(UNSET) for column in columns[_REQUIRED:]])
+        read += sum([_RETRACTION_FIELDS - astuple(told).count(UNSET) for told in columns.retracts if told])
     return read != document.count(b'":') or any(space in document and b'"' + space + b":" in document for space in _SPACES)
 
 
@@ -173,6 +202,75 @@ def _flawed(index: int, message: str) -> Unreadable:
     if pointer.endswith("/scanned_at"):
         return Unreadable(index, "time.unreadable", pointer)
     return Unreadable(index, "field.invalid" if where else "item.type", pointer)
+
+
+def _at_once(push: RawPush, told: _Columns) -> list[Item | Unreadable] | None:
+    """What `_item` makes of each, a field of all of them at a time, which takes half as long; None: look at each, there may be a flaw."""
+    raw = [raw or action for raw, action in zip(told.raw_action, told.action, strict=True)]
+    site_code, site_name, origin, destination = map(_or_none, (told.site_code, told.site_name, told.origin, told.destination))
+    goods, order_no, event_ref = map(_or_none, (told.goods, told.order_no, told.event_ref))
+    if (
+        any(told.retracts)
+        or not set(told.brand).issubset(push.feed.brands)
+        or "".join(told.waybill_no).encode(errors="replace").translate(None, _WAYBILL_SIGNS)
+        or not all(map(_is_division, _said(origin, destination)))
+        or any(map(is_personal, _said(site_name, goods)))
+        or any(map(is_personal_code, _said(told.raw_action, site_code, order_no)))
+        or not _all_plain(told.scanned_at)
+        or implausible(min(told.scanned_at), push.latest)
+        or implausible(max(told.scanned_at), push.latest)
+    ):
+        return None
+    try:
+        scanned_at = list(map(datetime.fromisoformat, told.scanned_at))
+    except ValueError:
+        return None
+    identity: Iterable[tuple[str | None, ...]] = zip(raw, told.scanned_at, site_code, site_name, strict=True)
+    if any(event_ref):
+        identity = [(ref,) if ref else scan for ref, scan in zip(event_ref, identity, strict=True)]
+    return list(
+        map(
+            Item,
+            count(),
+            told.brand,
+            " ".join(told.waybill_no).upper().split(" "),
+            raw,
+            scanned_at,
+            told.scanned_at,
+            site_code,
+            site_name,
+            told.action,
+            repeat(CANONICAL),
+            identity,
+            origin,
+            destination,
+            goods,
+            order_no,
+            [None if weight is UNSET else weight for weight in told.weight_g],
+            repeat(None),
+            told.action,
+        )
+    )
+
+
+def _or_none(column: _Told) -> list[str | None]:
+    return [text or None for text in column]
+
+
+def _said(*columns: Iterable[str | UnsetType | None]) -> set[str]:
+    """Every text of them, once."""
+    return cast(set[str], set().union(*columns) - {None, UNSET})
+
+
+def _all_plain(times: Sequence[str]) -> bool:
+    """Whether `_is_plain` says so of each: every digit as a 0, they are all the same."""
+    listed = "|".join(times)
+    return listed.count("+08:00") == len(times) and listed.encode().translate(_AS_ZEROS) == b"|".join([_PLAIN] * len(times))
+
+
+_PLAIN = b"0000-00-00T00:00:00+00:00"
+_AS_ZEROS = bytes.maketrans(digits.encode(), b"0" * 10)
+_WAYBILL_SIGNS = f"{ascii_letters}{digits}-".encode()  # how many, the decoder has seen
 
 
 def _or_unreadable(push: RawPush, index: int, event: Event, suspicious: bool) -> Item | Unreadable:
