@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from itertools import islice
 from typing import Literal
 
 import msgspec
@@ -25,7 +26,8 @@ from shared.db import Database, Write
 from shared.identity import partition_of
 
 _LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")  # for hex digits: in the same order
-_encode_lines = msgspec.json.Encoder().encode_lines
+_encode_into = msgspec.json.Encoder().encode_into
+MESSAGE_BYTES = 1_024  # of most
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -91,8 +93,7 @@ async def accept_again(
 
 async def _verdicts(database: Database, tx: Write, drafts: Sequence[Draft]) -> list[list[verdicts.Verdict]]:
     """Per draft, the verdicts of its readable items in order."""
-    each = [[(item.event_id, item.content) for item in draft.readable] for draft in drafts]
-    candidates = [candidate for some in each for candidate in some]
+    candidates = [(item.event_id, item.content) for draft in drafts for item in draft.readable]
     first = verdicts.first_contents(candidates)
     async with database.unblocked(tx):
         new = await repository.insert_events(tx, first)
@@ -100,7 +101,7 @@ async def _verdicts(database: Database, tx: Write, drafts: Sequence[Draft]) -> l
         known = verdicts.known_contents(first, stored)
         versions = await repository.insert_versions(tx, verdicts.other_contents(candidates, known))
     words = iter(verdicts.decide(candidates, known, new, versions))
-    return [[next(words) for _ in some] for some in each]
+    return [list(islice(words, len(draft.readable))) for draft in drafts]
 
 
 def _receipt(draft: Draft, words: Sequence[str]) -> Receipt:
@@ -145,11 +146,11 @@ def _entries(draft: Draft, words: Sequence[verdicts.Verdict], partitions: int) -
     if draft.feed.mode != Mode.LIVE:
         return
     payload = draft.payload_sha256.hex()
-    told = [(item, verdict) for item, verdict in zip(draft.readable, words, strict=True) if verdict != "duplicate"]
-    # all at once, since a message has no line feed of its own: one by one each would let its own buffer grow
-    messages = _encode_lines([_message(draft, item, verdict, payload) for item, verdict in told]).split(b"\n")
-    for (item, _), message in zip(told, messages[:-1], strict=True):
-        yield log.Entry(partition_of(item.parcel_key, partitions), item.parcel_key, message)
+    buffer = bytearray(MESSAGE_BYTES)  # of all of them: each would let its own grow
+    for item, verdict in zip(draft.readable, words, strict=True):
+        if verdict != "duplicate":
+            _encode_into(_message(draft, item, verdict, payload), buffer)
+            yield log.Entry(partition_of(item.parcel_key, partitions), item.parcel_key, bytes(buffer))
 
 
 def _message(draft: Draft, identified: Identified, verdict: Literal["accepted", "conflict"], payload: str) -> ScanEvent:

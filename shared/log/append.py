@@ -69,7 +69,7 @@ async def append(database: Database, tx: Write, topic: str, entries: Sequence[En
     """
     if not entries:
         return []
-    largest = max(len(e.key) + len(e.value) for e in entries)
+    largest = max([len(e.key) + len(e.value) for e in entries])
     if largest > MAX_ENTRY_BYTES:
         raise TooLarge(f"an entry of {largest} bytes; the log takes up to {MAX_ENTRY_BYTES}")
     heads = await lock_heads(database, tx, topic, {e.partition for e in entries})

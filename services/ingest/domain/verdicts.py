@@ -14,7 +14,8 @@ VERDICTS = ("accepted", "duplicate", "conflict", "quarantined", "rejected")  # o
 
 def first_contents(candidates: Sequence[Candidate]) -> dict[bytes, bytes]:
     """What to offer as new events: the first content of each id, sorted by id, so that concurrent commits lock in one order."""
-    return dict(sorted(dict(reversed(candidates)).items()))
+    first = dict(reversed(candidates))
+    return {event: first[event] for event in sorted(first)}
 
 
 def known_contents(first: Mapping[bytes, bytes], stored: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
