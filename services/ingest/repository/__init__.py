@@ -1,6 +1,6 @@
 """All SQL of ingest: the accepting transaction first, then feeds, then what is read."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 
 import asyncpg
@@ -11,12 +11,19 @@ from services.ingest.domain.verdicts import Candidate
 from shared.db import Read, Write
 
 # The accepting transaction.
-# New event ids stay, ids that are there (or just being written by another commit, which this waits for) are left alone.
+# New event ids stay, ids that are there (or just being written by another commit, which this waits for) are left alone. Contents go there
+# and ids come back as one value: for the driver to look at each of thousands took four times as long.
 INSERT_EVENTS = """
-insert into event (event_id, content) select * from unnest($1::uuid[], $2::bytea[]) on conflict do nothing returning event_id
+with new as (
+    insert into event (event_id, content)
+    select event_id, substring($2::bytea from (32 * n - 31)::int for 32) from unnest($1::uuid[]) with ordinality offered(event_id, n)
+    on conflict do nothing returning event_id
+)
+select coalesce(string_agg(uuid_send(event_id), ''), '') from new
 """
 # The first content of ids that were there: a statement of its own, so that it sees what the insert has waited for.
-CONTENTS = "select event_id, content from event where event_id = any($1::uuid[])"
+CONTENTS = "select coalesce(string_agg(uuid_send(event_id) || content, ''), '') from event where event_id = any($1::uuid[])"
+ID_BYTES, CONTENT_BYTES = 16, 32  # a UUID, a SHA-256
 INSERT_VERSIONS = """
 insert into event_version (event_id, content) select * from unnest($1::uuid[], $2::bytea[])
 on conflict do nothing returning event_id, content
@@ -32,13 +39,25 @@ insert into refused_push (feed, mode, kind, code, received_at, received_date, pa
 """
 
 
+def _written(events: Collection[bytes]) -> list[str]:
+    """As UUIDs: the driver, which looks whether what it is given is a list of lists, sees sooner that a text is none."""
+    return b"".join(events).hex(",", ID_BYTES).split(",")
+
+
 async def insert_events(tx: Write, first: Mapping[bytes, bytes]) -> set[bytes]:
     """Offer events in order of id; -> the new ones. Waits for a concurrent commit that offers the same id."""
-    return {row[0].bytes for row in await tx.fetch(INSERT_EVENTS, [UUID(event) for event in first], list(first.values()))}
+    if not first:
+        return set()
+    new: bytes = await tx.fetchval(INSERT_EVENTS, _written(first), b"".join(first.values()))
+    return {new[at : at + ID_BYTES] for at in range(0, len(new), ID_BYTES)}
 
 
 async def contents(tx: Read, events: Sequence[bytes]) -> dict[bytes, bytes]:
-    return {row[0].bytes: row[1] for row in await tx.fetch(CONTENTS, [UUID(event) for event in events])} if events else {}
+    if not events:
+        return {}
+    known: bytes = await tx.fetchval(CONTENTS, _written(events))
+    each = ID_BYTES + CONTENT_BYTES
+    return {known[at : at + ID_BYTES]: known[at + ID_BYTES : at + each] for at in range(0, len(known), each)}
 
 
 async def insert_versions(tx: Write, versions: Sequence[Candidate]) -> set[Candidate]:
