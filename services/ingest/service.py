@@ -312,7 +312,7 @@ def _draft(
     feed = push.feed
     key_id, ciphertext = keyring.encrypt(push.body, body_aad(receipt_id))
     readable = [item for item in items if not isinstance(item, Unreadable)]
-    identified: list[Identified | Unreadable] = list(identify_all(readable, feed.mode, feed.feed, feed.namespace))
+    identified: list[Identified | Unreadable] = list(identify_all(readable, feed.mode, feed.feed, feed.site_namespace))
     if len(readable) < len(items):
         known = iter(identified)
         identified = [item if isinstance(item, Unreadable) else next(known) for item in items]

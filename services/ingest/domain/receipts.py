@@ -1,6 +1,8 @@
 """What a push became, item by item, and the form in which that is kept: a fifth of its JSON, and counted without reading it. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import NamedTuple
 from uuid import UUID
 
@@ -33,8 +35,8 @@ class Counts(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, items: Sequence[ReceiptItem]) -> "Counts":
-        told = [item.verdict for item in items]
-        return cls(len(told), *(told.count(verdict) for verdict in VERDICTS))
+        told = Counter([item.verdict for item in items])
+        return cls(len(items), *[told[verdict] for verdict in VERDICTS])
 
 
 class Kept(NamedTuple):
@@ -49,6 +51,8 @@ class Kept(NamedTuple):
 
 def tell(items: Sequence[Identified | Unreadable], words: Sequence[str], unreadable: str) -> list[ReceiptItem]:
     """`words`: the verdicts of the items that could be read, in order; `unreadable`: the verdict of all others."""
+    if len(words) == len(items):  # most often, and then all at once
+        return list(map(ReceiptItem, count(), words, [item.event_text for item in items if not isinstance(item, Unreadable)]))
     left = iter(words)
     return [
         ReceiptItem(index, unreadable, None, item.code, item.pointer)
@@ -59,11 +63,9 @@ def tell(items: Sequence[Identified | Unreadable], words: Sequence[str], unreada
 
 
 def keep(items: Sequence[Identified | Unreadable], told: Sequence[ReceiptItem]) -> Kept:
-    return Kept(
-        "".join([item.verdict[0] for item in told]),
-        b"".join([item.event_id for item in items if not isinstance(item, Unreadable)]),
-        msgspec.json.encode([(item.code, item.pointer) for item in items if isinstance(item, Unreadable)]),
-    )
+    readable = [item.event_id for item in items if not isinstance(item, Unreadable)]
+    flaws = [(item.code, item.pointer) for item in items if isinstance(item, Unreadable)] if len(readable) < len(items) else []
+    return Kept("".join([item.verdict[0] for item in told]), b"".join(readable), msgspec.json.encode(flaws))
 
 
 def read(kept: Kept) -> list[ReceiptItem]:
