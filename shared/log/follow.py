@@ -14,7 +14,7 @@ from shared.db import LOST, Database
 from shared.log import metrics
 from shared.log.errors import PartitionMismatch, ReportFailed, Stalled
 from shared.log.report import REPORT_S, Position, Report, Reporter
-from shared.log.running import pause
+from shared.log.running import over, pause
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +78,7 @@ class Follower:
         self.healthy = True
 
     async def session(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
+        while not over(stop):
             places = await self._database.pool.fetch(PLACES, self._topic)
             try:
                 async with asyncio.timeout(REPORT_S):
@@ -130,7 +130,7 @@ class Follower:
     async def until_renewed(self, stop: asyncio.Event) -> None:
         """Beside the partitions of one Kafka client: raises when that client is to be thrown away."""
         self._renew, self._renewed_at = False, time.monotonic()
-        while not stop.is_set():
+        while not over(stop):
             if self._renew:
                 raise TimeoutError(f"the Kafka client brought nothing of {self._topic} for {RENEW_S} s: it is made anew")
             await pause(stop, EVERY_S)

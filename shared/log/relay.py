@@ -21,7 +21,7 @@ from shared.db import LOST, Database
 from shared.log import metrics
 from shared.log.chain import HEADER, link
 from shared.log.errors import Stalled
-from shared.log.running import pause, supervise
+from shared.log.running import over, pause, supervise
 
 log = structlog.get_logger(__name__)
 
@@ -153,7 +153,7 @@ class Relay:
         self._versions, self._not_before, self._ahead = {}, {}, {}
         await kafka.ensure_topic(self._bootstrap, self._topic, len(await self._cursors()))
         async with kafka.producer(self._bootstrap) as producer:
-            while not stop.is_set():
+            while not over(stop):
                 if not await self.round(producer):
                     await pause(stop, POLL_S)
 
@@ -249,7 +249,7 @@ class Relay:
     async def _watch(self, stop: asyncio.Event) -> None:
         """Show what is behind, and give up when it does not move although the broker answers."""
         seen: dict[int, tuple[int, float]] = {}  # partition: (version, since)
-        while not stop.is_set():
+        while not over(stop):
             now = time.monotonic()
             try:
                 cursors = await self._cursors()

@@ -16,6 +16,12 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
+def over(stop: asyncio.Event) -> bool:
+    """Stopped, or cancelled: a library may swallow the cancellation (asyncio.wait_for before Python 3.12), and not the count of it."""
+    task = asyncio.current_task()
+    return stop.is_set() or (task is not None and task.cancelling() > 0)
+
+
 async def pause(stop: asyncio.Event, seconds: float) -> None:
     """Sleep, but not past the stop."""
     try:
@@ -47,7 +53,7 @@ async def supervise(stop: asyncio.Event, sessions: Mapping[str, Callable[[], Awa
 
 
 async def _forever(name: str, session: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-    while not stop.is_set():
+    while not over(stop):
         try:
             await guarded(session)
         except Stalled:

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
 from shared import kafka
 from shared.db import Database
-from shared.log.running import pause
+from shared.log.running import over, pause
 from shared.log.tables import MAX_PARTITIONS
 
 log = structlog.get_logger(__name__)
@@ -102,7 +102,7 @@ async def listen(client: AIOKafkaConsumer, topic: str, turns: Turns) -> None:
 
 async def mirror(database: Database, client: AIOKafkaConsumer, topic: str, turns: Turns, stop: asyncio.Event) -> None:
     """Until the stop tell Kafka's group what PostgreSQL says: for the usual lag tools, nobody of us reads it."""
-    while not stop.is_set():
+    while not over(stop):
         if turns.now:
             await tell(database, client, topic, turns.now)
         await pause(stop, MIRROR_EVERY_S)

@@ -1,5 +1,6 @@
 """The pure rules of the numbered log: chain and header, patience, watermark, the relay's moves, the report's JSON."""
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -9,11 +10,12 @@ import msgspec
 import pytest
 
 from shared import kafka
-from shared.log import Diverged, Position, Positions, Report, ReportFailed, http_reporter, positions_from_json, report_to_json
+from shared.log import Diverged, Position, Positions, Report, ReportFailed, Stalled, http_reporter, positions_from_json, report_to_json
 from shared.log.chain import HEADER, extend, link, read_link, select
 from shared.log.consume import MAX_PATIENCE_S, PATIENCE_S, Patience, sign_of_life
 from shared.log.follow import MAX_PENDING, Watermark
 from shared.log.relay import Cursor, asked, lost, sent
+from shared.log.running import supervise
 
 ORIGIN = sha256(b"origin").digest()
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -223,3 +225,23 @@ def test_kafka_clients_never_use_the_settings_that_lose_data() -> None:
     assert kafka.PRODUCER["acks"] == "all"
     assert kafka.CONSUMER["enable_auto_commit"] is False
     assert kafka.CONSUMER["auto_offset_reset"] == "earliest"
+
+
+async def test_what_swallows_a_cancellation_holds_nobody_up() -> None:
+    """As asyncio.wait_for does before Python 3.12, where what it waits for ends at the same moment: the relay would run on for ever."""
+    swallowed = asyncio.Event()
+
+    async def deaf() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            swallowed.set()
+        raise TimeoutError
+
+    async def stalls() -> None:
+        await asyncio.sleep(0.01)
+        raise Stalled("nothing moved")
+
+    with pytest.raises(Stalled):
+        await asyncio.wait_for(supervise(asyncio.Event(), {"deaf": deaf, "watch": stalls}), 5)
+    assert swallowed.is_set()
